@@ -1,0 +1,31 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test dev lint screenshots clean
+
+help: ## List these targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+setup: ## Install all that is needed, once: .venv, Java, Maven, the jars of Apache Kafka
+	@bash deploy/setup.sh
+
+demo: setup ## Real flights from Kafka to Gold, every offset accounted for
+	.venv/bin/lakehouse demo
+
+test: setup ## Run all tests
+	.venv/bin/python -m pytest
+
+dev: setup ## Kafka, the sensors and Dagster's UI, until Ctrl-C
+	.venv/bin/lakehouse dev
+
+lint: setup ## Style, types, and the direction of imports
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/basedpyright
+	.venv/bin/lint-imports
+
+screenshots: setup ## Take the pictures of the documentation anew
+	.venv/bin/python docs/screenshots.py
+
+clean: ## Stop Kafka; delete .venv, .lakehouse with all its data, caches, and Kafka's jars
+	@if [ -x .venv/bin/lakehouse ]; then LAKEHOUSE_HOME=.lakehouse KAFKA_BOOTSTRAP_SERVERS= .venv/bin/lakehouse down || true; fi
+	rm -rf .venv .lakehouse deploy/kafka/target .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

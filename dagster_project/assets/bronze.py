@@ -1,0 +1,92 @@
+"""Bronze assets: one for each topic, and the topic itself upstream of it."""
+
+from collections import Counter
+
+import dagster as dg
+
+from dagster_project.assets.describe import asset_key, common, explained, report_partitions
+from dagster_project.assets.partitions import dataset_partitions
+from dagster_project.contract.model import Dataset
+from dagster_project.ingest.bronze import Batch, ingest
+from dagster_project.ingest.cursor import Cursor, lag
+from dagster_project.ingest.fetch import Limits
+from dagster_project.lake import specs
+from dagster_project.resources.kafka import KafkaResource
+from dagster_project.resources.lake import LakeResource
+
+# A run goes on while there is lag, so that launching is paid for by the minute and not by the batch; at its end the
+# UI learns what it did, which should not take longer to be told than this.
+_RUN_SECONDS = 60.0
+
+
+def topic_spec(dataset: Dataset) -> dg.AssetSpec:
+    """The Kafka topic as an external asset."""
+    topic = dataset.topic
+    return dg.AssetSpec(
+        asset_key("kafka", dataset.name),
+        description=f"Kafka topic {topic.name}.",
+        group_name=dataset.domain,
+        owners=list(dataset.owners),
+        kinds={"kafka"},
+        metadata={
+            "topic": topic.name,
+            "partitions": topic.partitions,
+            "replication_factor": topic.replication_factor,
+            "min_insync_replicas": topic.min_insync_replicas,
+            "retention": str(topic.retention),
+        },
+    )
+
+
+def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
+    """Reads the topic until it is caught up; one run serves all table partitions that the events fall into."""
+
+    @dg.asset(
+        **common(dataset, layer="bronze", uri=uri, kinds={"deltalake", "kafka", "bronze"}),
+        description=f"Every message of {dataset.topic.name} as received, with its coordinates and what could be decoded.",
+        partitions_def=dataset_partitions(dataset),
+        deps=[asset_key("kafka", dataset.name)],
+    )
+    def bronze(context: dg.AssetExecutionContext, kafka: KafkaResource, lake: LakeResource) -> dg.MaterializeResult[None]:
+        batches: list[Batch] = []
+        rows: Counter[object] = Counter()
+        with explained():
+            servers, storage = kafka.bootstrap(), lake.storage()
+            for batch in ingest(
+                dataset, bootstrap_servers=servers, storage=storage, limits=Limits(), seconds=_RUN_SECONDS, warn=context.log.warning
+            ):
+                context.log.info(f"batch {batch.batch_id}: {batch.events} events, {batch.poison} poison, version {batch.version}")
+                batches.append(batch)
+                rows.update(batch.rows)
+            table = lake.find(specs.bronze(dataset))[f"bronze/{dataset.name}"]
+            topic = kafka.broker().topic(dataset.topic.name)
+        report_partitions(context, table, rows)  # pyright: ignore[reportArgumentType] a Counter of keys
+        cursor = None if table is None else Cursor.from_table(table.cursors())
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": 0 if table is None else int(table.files()["num_records"].sum()),
+                "rows_added": sum(batch.events + batch.poison + batch.tombstones for batch in batches),
+                "batches": len(batches),
+                "poison": sum(batch.poison for batch in batches),
+                "poison_reasons": dg.MetadataValue.json(dict(sum((Counter(batch.reasons) for batch in batches), Counter[str]()))),
+                "tombstones": sum(batch.tombstones for batch in batches),
+                "payload_bytes": sum(batch.bytes for batch in batches),
+                "kafka_offsets": _offsets(batches),
+                "lag": lag(cursor, topic),
+                "delta_version": -1 if table is None else table.version,
+            }
+        )
+
+    return bronze
+
+
+def _offsets(batches: list[Batch]) -> dg.TableMetadataValue:
+    first = batches[0].offsets if batches else {}
+    last = batches[-1].offsets if batches else {}
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord({"kafka_partition": partition, "from": first[partition][0], "to": last[partition][1] - 1})
+            for partition in sorted(first)
+        ],
+        schema=dg.TableSchema(columns=[dg.TableColumn(name, "int") for name in ("kafka_partition", "from", "to")]),
+    )

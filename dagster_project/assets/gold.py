@@ -1,0 +1,57 @@
+"""Gold assets: one for each mart, recomputed where its input changed."""
+
+from collections import Counter
+
+import dagster as dg
+
+from dagster_project.assets.describe import asset_key, by_hand, chosen_keys, common, explained, report_partitions
+from dagster_project.assets.partitions import mart_partitions
+from dagster_project.contract.model import Catalog, Mart
+from dagster_project.lake import specs
+from dagster_project.lake.keys import Key
+from dagster_project.refine.gold import Computed, compute
+from dagster_project.resources.lake import LakeResource
+
+
+def gold_asset(mart: Mart, *, catalog: Catalog, uri: str) -> dg.AssetsDefinition:
+    """Runs the mart's SQL for the chosen table partitions, or for all that are older than their input."""
+    datasets = {dataset.name: dataset for dataset in catalog.datasets}
+    arguments = common(mart, layer="gold", uri=uri, kinds={"deltalake", "duckdb", "gold"})
+    arguments["metadata"] |= {"sql": dg.MetadataValue.md(f"```sql\n{mart.sql}\n```")}
+
+    @dg.asset(
+        **arguments,
+        description=mart.description,
+        partitions_def=mart_partitions(mart, datasets[mart.inputs[0]]),
+        deps=[
+            dg.AssetDep(asset_key("silver", name), partition_mapping=_mapping(mart)) for name in mart.inputs
+        ],
+    )
+    def gold(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult[None]:
+        commits: list[Computed] = []
+        rows: Counter[Key] = Counter()
+        keys, afresh = chosen_keys(context), by_hand(context)
+        with explained():
+            for commit in compute(mart, catalog=catalog, storage=lake.storage(), keys=keys, afresh=afresh):
+                context.log.info(f"version {commit.version}: {len(commit.rows)} table partitions from {commit.read} rows")
+                commits.append(commit)
+                rows.update(commit.rows)
+            table = lake.find(specs.gold(mart))[f"gold/{mart.name}"]
+        report_partitions(context, table, rows)
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": 0 if table is None else int(table.files()["num_records"].sum()),
+                "rows_computed": sum(rows.values()),
+                "partitions_computed": len(rows),
+                "rows_read": sum(commit.read for commit in commits),
+                "input_versions": dg.MetadataValue.json(commits[-1].inputs if commits else {}),
+                "delta_version": -1 if table is None else table.version,
+            }
+        )
+
+    return gold
+
+
+def _mapping(mart: Mart) -> dg.PartitionMapping | None:
+    # A mart of dates alone reads every region of its date.
+    return None if len(mart.partitioned_by) > 1 else dg.MultiToSingleDimensionPartitionMapping("date")

@@ -1,0 +1,76 @@
+"""Checks of a Silver table that its own run evaluates, on what it has just published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import dagster as dg
+import polars as pl
+
+from dagster_project.contract.model import Dataset
+from dagster_project.lake import specs as tables
+from dagster_project.lake.keys import Key, frame_of
+from dagster_project.lake.table import Table
+from dagster_project.refine.silver import Refined
+
+UNIQUE, PASS_RATE = "merge_key_unique", "rule_pass_rate"
+# Rows of the sample in the UI: enough to see the shape of the data, little enough to store with each run.
+_SAMPLE_ROWS = 5
+_CONFIDENTIAL = ("confidential", "restricted")
+
+
+def specs(dataset: Dataset, asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """What every Silver run is checked for."""
+    key = ", ".join(dataset.merge_key)
+    return [
+        dg.AssetCheckSpec(UNIQUE, asset=asset, description=f"No two rows share a merge key ({key})."),
+        dg.AssetCheckSpec(
+            PASS_RATE,
+            asset=asset,
+            description=f"At most {dataset.max_bad_rate:.1%} of the rows that were read broke a row rule.",
+        ),
+    ]
+
+
+def results(dataset: Dataset, table: Table | None, commits: Sequence[Refined], asset: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
+    """Evaluate the checks on the table partitions that these commits touched."""
+    touched = {key for commit in commits for key in (*commit.read, *commit.written)}
+    doubles = 0 if table is None else doubled_keys(dataset, table, touched)
+    yield dg.AssetCheckResult(
+        check_name=UNIQUE,
+        asset_key=asset,
+        passed=doubles == 0,
+        metadata={"doubled_keys": doubles, "table_partitions": len(touched)},
+    )
+    read = sum(sum(commit.read.values()) for commit in commits)
+    bad = sum(commit.quarantined for commit in commits)
+    rate = bad / read if read else 0.0
+    yield dg.AssetCheckResult(
+        check_name=PASS_RATE,
+        asset_key=asset,
+        passed=rate <= dataset.max_bad_rate,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"rows_read": read, "rows_quarantined": bad, "pass_rate": 1 - rate},
+    )
+
+
+def doubled_keys(dataset: Dataset, table: Table, keys: Iterable[Key]) -> int:
+    """Merge keys with more than one row, among the rows of some table partitions.
+
+    Where a key may move between table partitions, the whole table is looked at.
+    """
+    files = table.files()
+    if dataset.stable_partitions:
+        files = files.join(frame_of(keys), on=tables.KEYS, how="semi", nulls_equal=True)
+    counts = table.rows(files).group_by(dataset.merge_key).len()
+    return int(counts.filter(pl.col("len") > 1).select(pl.len()).collect().item())
+
+
+def sample(dataset: Dataset, table: Table, keys: Sequence[Key]) -> dg.MetadataValue:
+    """Some rows of one touched table partition, without confidential columns."""
+    open_columns = [column.name for column in dataset.columns if column.classification not in _CONFIDENTIAL]
+    files = table.files().join(frame_of(keys[-1:]), on=tables.KEYS, how="semi", nulls_equal=True)
+    rows = table.rows(files).select(open_columns).head(_SAMPLE_ROWS).collect()
+    records = [dg.TableRecord({name: None if value is None else str(value) for name, value in row.items()}) for row in rows.iter_rows(named=True)]
+    schema = dg.TableSchema(columns=[dg.TableColumn(name) for name in open_columns])
+    return dg.MetadataValue.table(records=records, schema=schema)

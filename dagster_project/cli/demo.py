@@ -1,0 +1,141 @@
+"""`lakehouse demo`: real events through the real broker, daemon and sensors, until everything is accounted for."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from dagster_project.cli.output import console, progress
+from dagster_project.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster_project.contract.model import Dataset
+    from dagster_project.sources.source import Source
+
+
+def demo(
+    dataset: Annotated[Literal["flights", "orders"], typer.Option(help="Which events.")] = "flights",
+    events: Annotated[int | None, typer.Option(min=1, help="How many; by default all flights, or 200,000 orders.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
+) -> None:
+    """Bring a dataset from Kafka to Gold with Dagster's own daemon and sensors, and account for every offset."""
+    from dagster_project.accounting.account import account
+    from dagster_project.accounting.latency import latency
+    from dagster_project.cli.watch import watch
+    from dagster_project.contract.loader import load_catalog
+    from dagster_project.lake.storage import Storage
+    from dagster_project.services import kafka, orchestrator
+    from dagster_project.topics import admin
+    from dagster_project.topics.broker import Broker
+
+    settings = Settings.from_environment()
+    catalog = load_catalog(settings.contracts)
+    contract = catalog.dataset(dataset)
+    storage = Storage.at(settings.lake_uri)
+    kafka.up(settings, report=progress)
+    servers = kafka.bootstrap_servers(settings)
+    for step in admin.plan_all([contract.topic], bootstrap_servers=servers):
+        admin.apply(step, bootstrap_servers=servers)
+    source, broker = _source(contract, events), Broker(servers)
+    progress("Starting Dagster's code server and daemon")
+    with orchestrator.running(settings) as logs:
+        began = time.monotonic()
+        with _producing(source, settings, servers, events if dataset == "flights" else None) as sender:
+            total = min(events or len(source), len(source))
+            watch(contract, catalog, storage=storage, broker=broker, sender=sender, total=total, logs=logs)
+        seconds = time.monotonic() - began
+    topic = broker.topic(contract.topic.name)
+    found = account(contract, catalog=catalog, storage=storage, topic=topic, bootstrap_servers=servers)
+    mart = next(mart for mart in catalog.marts_of(dataset) if len(mart.partitioned_by) > 1)
+    times = latency(contract, mart, storage=storage)
+    produced = sender.produced
+    figures = {
+        "latency_p50_s": None if times is None else times.p50_s,
+        "latency_p95_s": None if times is None else times.p95_s,
+        "events_per_s": round(produced / seconds),
+        "produced": produced,
+        "seconds": round(seconds, 1),
+    }
+    if as_json:
+        sys.stdout.write(json.dumps({**asdict(found), **figures}) + "\n")
+    else:
+        from dagster_project.cli.verify import show
+
+        show(found)
+        _tell(figures, settings, dataset)
+    if not found.accounted or found.pending or found.gold_stale:
+        raise typer.Exit(1)
+
+
+class Sender(threading.Thread):
+    """Produces beside the pipeline, as a real producer would."""
+
+    def __init__(self, source: Source, settings: Settings, servers: str, limit: int | None) -> None:
+        super().__init__(name="producer", daemon=True)
+        self._arguments = (source, settings, servers, limit)
+        self.produced = 0
+        self.sent = 0
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        from dagster_project.sources.producer import publish
+
+        source, settings, servers, limit = self._arguments
+        try:
+            done = publish(
+                source,
+                topic=source.dataset.topic.name,
+                bootstrap=servers,
+                progress_group=source.progress_group,
+                home=settings.home,
+                rate=None,
+                limit=limit,
+                report=self._report,
+            )
+            self.produced = done.produced
+        except BaseException as error:  # raised again in the main thread
+            self.error = error
+
+    def _report(self, there: int) -> None:
+        self.sent = there
+
+
+@contextmanager
+def _producing(source: Source, settings: Settings, servers: str, limit: int | None) -> Iterator[Sender]:
+    sender = Sender(source, settings, servers, limit)
+    sender.start()
+    yield sender
+    sender.join()
+
+
+def _source(contract: Dataset, events: int | None) -> Source:
+    if contract.name == "flights":
+        from dagster_project.sources.flights import Flights
+
+        return Flights(dataset=contract)
+    from dagster_project.sources.orders import Orders
+
+    return Orders(dataset=contract, events=events or 200_000)
+
+
+def _tell(figures: dict[str, float | int | None], settings: Settings, dataset: str) -> None:
+    if figures["produced"]:
+        console.print(
+            f"{figures['produced']:,} events in {figures['seconds']} s, {figures['events_per_s']:,} a second; "
+            f"from Kafka to Gold p50 {figures['latency_p50_s']} s, p95 {figures['latency_p95_s']} s"
+        )
+    else:
+        console.print("All events were there already: nothing was added, nothing changed.")
+    console.print("\nWhere to look next:", style="bold")
+    console.print('  lakehouse query "FROM gold.' + {"flights": "departures_daily", "orders": "revenue_daily"}[dataset] + ' LIMIT 10"')
+    console.print("  lakehouse dev        Dagster's UI, with the runs, partitions and checks of what just happened")
+    console.print("  lakehouse verify     the same account, computed anew")
+    console.print(f"  {settings.lake_uri}    the Delta tables", soft_wrap=True)

@@ -1,0 +1,75 @@
+"""`lakehouse verify`: prove where every offset is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dagster_project.cli.output import console, print_json
+from dagster_project.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster_project.accounting.account import Account
+
+
+def verify(
+    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
+    payloads: Annotated[bool, typer.Option("--payloads", help="Compare every key and payload with the broker's.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Account for every offset, from the tables and the broker; exit with 1 if one has no proven place."""
+    from dagster_project.accounting.account import account
+    from dagster_project.contract.loader import load_catalog
+    from dagster_project.lake.storage import Storage
+    from dagster_project.services.kafka import bootstrap_servers
+    from dagster_project.topics.broker import Broker
+
+    settings = Settings.from_environment()
+    catalog = load_catalog(settings.contracts)
+    chosen = catalog.datasets if dataset is None else (catalog.dataset(dataset),)
+    servers = bootstrap_servers(settings)
+    topics = Broker(servers).topics([item.topic.name for item in chosen])
+    storage = Storage.at(settings.lake_uri)
+    accounts = [
+        account(
+            item,
+            catalog=catalog,
+            storage=storage,
+            topic=topics.get(item.topic.name),
+            bootstrap_servers=servers,
+            payloads=payloads,
+        )
+        for item in chosen
+    ]
+    if as_json:
+        print_json(accounts if dataset is None else accounts[0])
+    else:
+        for item in accounts:
+            show(item)
+    if not all(item.accounted for item in accounts):
+        raise typer.Exit(1)
+
+
+def show(account: Account) -> None:
+    """Print one account as a table, with the verdict under it."""
+    from rich.table import Table
+
+    table = Table(title=f"{account.dataset}: where {account.offsets:,} offsets are", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name in ("silver_rows", "superseded", "quarantined", "tombstones", "gaps", "lost", "pending", "unaccounted"):
+        count: int = getattr(account, name)
+        style = None if count else "dim"
+        table.add_row(name.replace("_", " "), f"{count:,}", style="red" if name == "unaccounted" and count else style)
+    table.add_section()
+    table.add_row("offsets", f"{account.offsets:,}")
+    table.add_row("bronze rows", f"{account.bronze_rows:,}")
+    table.add_row("gold rows", f"{account.gold_rows:,}")
+    console.print(table)
+    for problem in account.problems:
+        console.print(f"  {problem}", style="red", markup=False, soft_wrap=True)
+    if account.unproven_gaps:
+        console.print(f"  {account.unproven_gaps:,} gaps are older than what the broker keeps", style="yellow")
+    verdict = "every offset is accounted for" if account.accounted else "NOT every offset is accounted for"
+    console.print(verdict, style="bold green" if account.accounted else "bold red")

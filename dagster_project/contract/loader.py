@@ -1,0 +1,66 @@
+"""All contracts of a project folder, as one catalog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dagster_project.contract.compile import compile_dataset, compile_mart
+from dagster_project.contract.document import Document, Problem, read, refuse
+from dagster_project.contract.model import Catalog, Dataset, Mart
+from dagster_project.errors import ContractError
+
+
+def load_catalog(folder: Path) -> Catalog:
+    """Read every `*.odcs.yaml` below a folder: topics become datasets, tables become marts.
+
+    Raises:
+        ContractError: with the problems of all files, so that one look shows them all.
+    """
+    problems: list[str] = []
+    documents: dict[str, list[Document]] = {"topic": [], "table": []}
+    for source in sorted(folder.rglob("*.odcs.yaml")):
+        try:
+            document = read(source)
+            documents[_kind(document)].append(document)
+        except ContractError as error:
+            problems.append(error.found)
+    datasets: dict[str, Dataset] = {}
+    marts: dict[str, Mart] = {}
+    topics: dict[str, Path] = {}
+    for document in documents["topic"]:
+        try:
+            dataset = compile_dataset(document)
+            _claim(document, "physicalName", dataset.topic.name, topics)
+            _claim(document, "name", dataset.name, {name: other.source for name, other in datasets.items()})
+        except ContractError as error:
+            problems.append(error.found)
+        else:
+            datasets[dataset.name] = dataset
+    # A mart over a dataset whose contract is broken would only repeat that contract's problems.
+    for document in documents["table"] if not problems else ():
+        try:
+            mart = compile_mart(document, datasets=datasets)
+            _claim(document, "name", mart.name, {name: other.source for name, other in marts.items()})
+        except ContractError as error:
+            problems.append(error.found)
+        else:
+            marts[mart.name] = mart
+    if problems:
+        raise ContractError("\n".join(problems), remedy="mend the contracts named above, then run the command again")
+    return Catalog(datasets=tuple(datasets.values()), marts=tuple(marts.values()))
+
+
+def _kind(document: Document) -> str:
+    schema = document.model.schema_ or []
+    kind = schema[0].physicalType if schema else None
+    if kind not in ("topic", "table"):
+        problem = Problem(path=("schema", 0, "physicalType"), found=repr(kind), expected="topic (a dataset) or table (a mart)")
+        raise refuse(document.source, document.lines, [problem])
+    return kind
+
+
+def _claim(document: Document, field: str, name: str, taken: dict[str, Path]) -> None:
+    if name in taken:
+        problem = Problem(path=("schema", 0, field), found=f"{name!r} is already taken by {taken[name]}", expected="another name")
+        raise refuse(document.source, document.lines, [problem])
+    taken[name] = document.source

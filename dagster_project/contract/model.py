@@ -1,0 +1,185 @@
+"""What a contract means to the platform: small frozen values, no YAML and no I/O."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from dagster_project.errors import ContractError
+
+WriteMode = Literal["append", "upsert"]
+Severity = Literal["warning", "error"]
+
+# Table partition columns, the same in every Bronze and Silver table.
+DATE_COLUMN = "event_date"
+REGION_COLUMN = "region"
+# Columns of the platform itself start with this, so that no contract column can collide with them.
+RESERVED_PREFIX = "_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataType:
+    """Type of one column.
+
+    Attributes:
+        kind: one of `string, integer, number, decimal, boolean, date, timestamp, list, struct`.
+        bits: width of an integer, 32 or 64.
+        precision, scale: of a decimal.
+        element: type of a list's elements.
+        fields: columns of a struct.
+    """
+
+    kind: Literal["string", "integer", "number", "decimal", "boolean", "date", "timestamp", "list", "struct"]
+    bits: int = 64
+    precision: int = 0
+    scale: int = 0
+    element: DataType | None = None
+    fields: tuple[Column, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constraints:
+    """Bounds on a value; `None` means unbounded. `enum` empty means any value."""
+
+    enum: tuple[str | int | float, ...] = ()
+    minimum: float | str | None = None
+    maximum: float | str | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+    min_items: int | None = None
+    max_items: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column; nested ones have columns of their own in `type`."""
+
+    name: str
+    type: DataType
+    required: bool = False
+    description: str = ""
+    constraints: Constraints = Constraints()
+    classification: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqlRule:
+    """A row rule written as an SQL predicate: rows for which it is not true are quarantined."""
+
+    id: str
+    predicate: str
+    severity: Severity = "error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topic:
+    """The Kafka topic that a contract asks for. `retention` bounds how long the broker keeps events."""
+
+    name: str
+    partitions: int
+    replication_factor: int
+    min_insync_replicas: int
+    retention: dt.timedelta
+    cleanup_policy: Literal["delete", "compact"] = "delete"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slo:
+    """Service levels: event-time freshness, consumer lag in time, and how long Bronze is kept."""
+
+    freshness: dt.timedelta
+    latency: dt.timedelta
+    retention: dt.timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A Kafka topic and the Bronze and Silver tables that come from it.
+
+    Attributes:
+        merge_key: columns that identify a row, in key order.
+        event_time: column that orders versions and measures lateness.
+        max_bad_rate: share of rows that may break a row rule before the dataset is called unhealthy.
+        partition_time: column whose UTC date is the table partition; the event time unless the contract says otherwise.
+        stable_partitions: a key can never move to another table partition, so a merge looks only there.
+        region: column whose value is the table partition's region; one of `regions`.
+    """
+
+    name: str
+    title: str
+    version: str
+    description: str
+    domain: str
+    owners: tuple[str, ...]
+    source: Path
+    topic: Topic
+    columns: tuple[Column, ...]
+    merge_key: tuple[str, ...]
+    event_time: str
+    partition_time: str
+    stable_partitions: bool
+    region: str
+    regions: tuple[str, ...]
+    start_date: dt.date
+    write_mode: WriteMode
+    allowed_lateness: dt.timedelta
+    rules: tuple[SqlRule, ...]
+    max_bad_rate: float
+    slo: Slo
+
+    def column(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mart:
+    """A Gold table: SQL over Silver datasets, recomputed for whole table partitions.
+
+    Attributes:
+        inputs: names of the datasets it reads, as `silver.<name>` in the SQL.
+        partitioned_by: `(event_date, region)` or `(event_date,)`.
+    """
+
+    name: str
+    title: str
+    version: str
+    description: str
+    domain: str
+    owners: tuple[str, ...]
+    source: Path
+    sql: str
+    inputs: tuple[str, ...]
+    columns: tuple[Column, ...]
+    merge_key: tuple[str, ...]
+    partitioned_by: tuple[str, ...]
+    freshness: dt.timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalog:
+    """All contracts of a project."""
+
+    datasets: tuple[Dataset, ...] = field(default=())
+    marts: tuple[Mart, ...] = field(default=())
+
+    def dataset(self, name: str) -> Dataset:
+        """The dataset of this name.
+
+        Raises:
+            ContractError: no contract has it.
+        """
+        for dataset in self.datasets:
+            if dataset.name == name:
+                return dataset
+        raise ContractError(
+            f"no dataset {name!r}",
+            expected="one of " + ", ".join(dataset.name for dataset in self.datasets),
+            remedy="add its contract, or set LAKEHOUSE_PROJECT to the folder that has it",
+        )
+
+    def marts_of(self, dataset: str) -> tuple[Mart, ...]:
+        """Marts that read this dataset."""
+        return tuple(mart for mart in self.marts if dataset in mart.inputs)

@@ -1,0 +1,68 @@
+"""The code location: contracts in, assets, jobs, sensors and resources out. Wiring only."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from dagster_project.assets.bronze import bronze_asset, topic_spec
+from dagster_project.assets.describe import asset_key
+from dagster_project.assets.gold import gold_asset
+from dagster_project.assets.silver import silver_asset
+from dagster_project.checks.freshness import freshness_checks
+from dagster_project.contract.loader import load_catalog
+from dagster_project.contract.model import Catalog
+from dagster_project.resources.kafka import KafkaResource
+from dagster_project.resources.lake import LakeResource
+from dagster_project.sensors.bronze_changes import aggregate_job_name, bronze_changes_sensor, by_rectangle, refine_job_name
+from dagster_project.sensors.freshness import freshness_sensor
+from dagster_project.sensors.kafka_lag import ingest_job_name, kafka_lag_sensor
+from dagster_project.settings import Settings
+
+
+def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
+    """Everything that follows from the contracts of one project."""
+    ingest = {
+        dataset.name: dg.define_asset_job(ingest_job_name(dataset), selection=[asset_key("bronze", dataset.name)])
+        for dataset in catalog.datasets
+    }
+    refine = {
+        dataset.name: dg.define_asset_job(
+            refine_job_name(dataset),
+            selection=dg.AssetSelection.assets(
+                asset_key("silver", dataset.name),
+                *(asset_key("gold", mart.name) for mart in by_rectangle(catalog, dataset)),
+            )
+            # A sensor tells of freshness; a run that has just written would only repeat it.
+            - dg.AssetSelection.checks(freshness_checks(dataset)),
+        )
+        for dataset in catalog.datasets
+    }
+    aggregate = {
+        mart.name: dg.define_asset_job(aggregate_job_name(mart), selection=[asset_key("gold", mart.name)])
+        for mart in catalog.marts
+        if len(mart.partitioned_by) == 1
+    }
+    return dg.Definitions(
+        assets=[
+            *(topic_spec(dataset) for dataset in catalog.datasets),
+            *(bronze_asset(dataset, uri=settings.lake_uri) for dataset in catalog.datasets),
+            *(silver_asset(dataset, uri=settings.lake_uri) for dataset in catalog.datasets),
+            *(gold_asset(mart, catalog=catalog, uri=settings.lake_uri) for mart in catalog.marts),
+        ],
+        asset_checks=[freshness_checks(dataset) for dataset in catalog.datasets],
+        jobs=[*ingest.values(), *refine.values(), *aggregate.values()],
+        sensors=[
+            kafka_lag_sensor(catalog, jobs=ingest.values()),
+            bronze_changes_sensor(catalog, jobs=[*refine.values(), *aggregate.values()]),
+            freshness_sensor(catalog),
+        ],
+        resources={
+            "kafka": KafkaResource(servers=settings.bootstrap_servers),
+            "lake": LakeResource(uri=settings.lake_uri),
+        },
+        executor=dg.in_process_executor,
+    )
+
+
+_settings = Settings.from_environment()
+defs = build(load_catalog(_settings.contracts), _settings)

@@ -1,0 +1,178 @@
+"""From fetched messages to Bronze: decoded, placed in a table partition, committed together with the cursor."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from dagster_project.contract.dtypes import TIMESTAMP, polars_schema
+from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Dataset
+from dagster_project.errors import StaleCursorError
+from dagster_project.ingest import exact
+from dagster_project.ingest.cursor import Cursor, resume
+from dagster_project.ingest.decode import ERROR, Decoder
+from dagster_project.ingest.fetch import Fetched, Limits, publish_offsets, reading
+from dagster_project.topics.broker import Broker
+from dagster_project.lake import specs
+from dagster_project.lake.keys import Key
+from dagster_project.lake.storage import Storage
+from dagster_project.lake.table import Table
+
+# Clocks of producers run ahead; a row of tomorrow still has a table partition, one of next week is a broken clock.
+_HORIZON = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What one Bronze commit added.
+
+    Attributes:
+        rows: by table partition, rows of events.
+        offsets: by Kafka partition, first and next offset covered.
+        reasons: of poison, how often each.
+    """
+
+    batch_id: int
+    version: int
+    rows: dict[Key, int]
+    events: int
+    poison: int
+    tombstones: int
+    bytes: int
+    offsets: dict[int, tuple[int, int]]
+    reasons: dict[str, int]
+    seconds: float
+
+
+def ingest(
+    dataset: Dataset,
+    *,
+    bootstrap_servers: str,
+    storage: Storage,
+    limits: Limits,
+    seconds: float,
+    warn: Callable[[str], None],
+) -> Iterator[Batch]:
+    """Read a topic into Bronze until it is caught up or the time is over; yields after each commit.
+
+    Raises:
+        KafkaError: the broker or topic is not as it should be; what was yielded stays committed.
+        StaleCursorError: another run reads the same topic; it goes on, this one ends.
+    """
+    deadline = time.monotonic() + seconds
+    topic = Broker(bootstrap_servers).topic(dataset.topic.name)
+    table = Table.open(specs.bronze(dataset), storage=storage)
+    cursor = resume(Cursor.from_table(table.cursors()), topic)
+    decoder = Decoder(dataset.columns)
+    group = f"lakehouse-{dataset.name}"
+    with reading(bootstrap_servers=bootstrap_servers, topic=topic.name, offsets=cursor.next, group=group) as fetcher:
+        while time.monotonic() < deadline:
+            began = time.monotonic()
+            fetched = fetcher.fetch(limits)
+            if fetched.next != cursor.next:
+                after = replace(cursor, next=fetched.next, batch_id=cursor.batch_id + 1)
+                rows = place(dataset, fetched, decoder).with_columns(
+                    pl.lit(after.batch_id, pl.Int64).alias("_batch_id"),
+                    pl.lit(dt.datetime.now(dt.UTC), TIMESTAMP).alias("_ingested_at"),
+                )
+                _still_ours(table, cursor)
+                version = table.commit(rows, cursors=after.to_table(), metadata={"batch_id": after.batch_id, "rows": len(rows)})
+                yield _batch(rows, cursor, after, version, time.monotonic() - began)
+                cursor = after
+            if fetched.caught_up:
+                break
+    problem = publish_offsets(bootstrap_servers=bootstrap_servers, topic=topic.name, offsets=cursor.next, group=group)
+    if problem is not None:
+        warn(f"offsets of group {group} were not published: {problem}")
+
+
+def _still_ours(table: Table, cursor: Cursor) -> None:
+    """Refuse to write unless the table's cursor is the one that this batch was read from.
+
+    The commit is then made against the version looked at here, and Delta refuses it if the cursors moved since.
+    """
+    found = Cursor.from_table(table.cursors())
+    batch_id = -1 if found is None else found.batch_id
+    read = {} if found is None else {partition: cursor.next.get(partition) for partition in found.next}
+    if batch_id != cursor.batch_id or (found is not None and read != found.next):
+        raise StaleCursorError(
+            f"bronze/{table.spec.name} is at batch {batch_id}; this run read on from batch {cursor.batch_id}",
+            expected="to be the only run that reads this topic; nothing was written",
+            remedy="nothing: the other run goes on, and the next one starts from the committed state",
+        )
+
+
+def place(dataset: Dataset, fetched: Fetched, decoder: Decoder) -> pl.DataFrame:
+    """Decode messages and give each its kind and table partition: Bronze's columns but the batch's own two."""
+    messages = fetched.messages
+    empty = messages["_payload"].is_null()
+    decoded = pl.concat([decoder.decode(messages.filter(~empty)["_payload"]), _deletes(dataset, messages.filter(empty))])
+    # Back into the order of arrival: decoded rows first, deletes after them.
+    order = pl.concat([(~empty).arg_true(), empty.arg_true()])
+    rows = messages.hstack(decoded.with_columns(order.alias("_order")).sort("_order").drop("_order"))
+    rows = rows.with_columns(
+        pl.col(dataset.partition_time).dt.date().alias(DATE_COLUMN), pl.col(dataset.region).alias(REGION_COLUMN)
+    ).with_columns(pl.coalesce(ERROR, pl.when(pl.col("_payload").is_not_null()).then(_unroutable(dataset))).alias(ERROR))
+    kind = (
+        pl.when(pl.col(ERROR).is_not_null())
+        .then(pl.lit(specs.POISON))
+        .when(pl.col("_payload").is_null())
+        .then(pl.lit(specs.TOMBSTONE))
+        .otherwise(pl.lit(specs.EVENT))
+    )
+    typed = [name for name in specs.silver(dataset).schema if not name.startswith("_")]
+    # Poison has no values and no place: what little could be read of it is not to be trusted.
+    sound = pl.when(pl.col(ERROR).is_null()).then(pl.col(typed))
+    return rows.with_columns(kind.alias("_kind")).with_columns(sound)
+
+
+def _unroutable(dataset: Dataset) -> pl.Expr:
+    """Why an event has no table partition, or null."""
+    last = dt.datetime.now(dt.UTC).date() + _HORIZON
+    date = pl.col(DATE_COLUMN)
+    needed = dict.fromkeys((*dataset.merge_key, dataset.event_time, dataset.partition_time, dataset.region))
+    reasons = [pl.when(pl.col(name).is_null()).then(pl.lit(f"{name}.required: missing")) for name in needed]
+    regions = ", ".join(dataset.regions)
+    return pl.coalesce(
+        *reasons,
+        pl.when(~pl.col(REGION_COLUMN).is_in(dataset.regions)).then(pl.lit(f"{dataset.region}.enum: not one of {regions}")),
+        pl.when(~date.is_between(dataset.start_date, last)).then(
+            pl.lit(f"{dataset.partition_time}.horizon: outside {dataset.start_date} to tomorrow")
+        ),
+    )
+
+
+def _deletes(dataset: Dataset, messages: pl.DataFrame) -> pl.DataFrame:
+    """Messages without a payload: deletes of the key that they carry, where the contract knows deletes."""
+    schema = {**polars_schema(dataset.columns), ERROR: pl.String()}
+    rows: list[dict[str, object]] = []
+    for key in messages["_key"]:
+        try:
+            if dataset.write_mode == "append":
+                raise exact.Rejected("payload.null: nothing can be deleted from an append-only dataset")
+            rows.append(exact.decode_key(key, [dataset.column(name) for name in dataset.merge_key]))
+        except exact.Rejected as reason:
+            rows.append({ERROR: str(reason)})
+    return pl.DataFrame(rows, schema=schema)
+
+
+def _batch(rows: pl.DataFrame, before: Cursor, after: Cursor, version: int, seconds: float) -> Batch:
+    kinds = dict(rows["_kind"].value_counts().iter_rows())
+    events = rows.filter(pl.col("_kind") == specs.EVENT)
+    reasons = rows.filter(pl.col("_kind") == specs.POISON).select(pl.col(ERROR).str.split(":").list.first())
+    return Batch(
+        batch_id=after.batch_id,
+        version=version,
+        rows={Key(date, region): count for date, region, count in events.group_by(specs.KEYS).len().iter_rows()},
+        events=kinds.get(specs.EVENT, 0),
+        poison=kinds.get(specs.POISON, 0),
+        tombstones=kinds.get(specs.TOMBSTONE, 0),
+        bytes=int(rows["_payload"].bin.size().sum()),
+        offsets={partition: (before.next[partition], offset) for partition, offset in after.next.items()},
+        reasons=dict(reasons.to_series().value_counts(sort=True).iter_rows()),
+        seconds=seconds,
+    )

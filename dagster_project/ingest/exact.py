@@ -1,0 +1,186 @@
+"""Decoding one JSON payload exactly: the reference for what a payload means, and the namer of what is wrong with it.
+
+Slow (one Python call a message), so it sees only the messages that the columnar decoder could not vouch for.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from dagster_project.contract.dtypes import describe
+from dagster_project.contract.model import Column, DataType
+
+# Integers of more digits than this cannot be parsed in reasonable time and fit no column anyway.
+_MAX_DIGITS = 400
+TIMESTAMP_PATTERN = r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)?)?"
+_TIMESTAMP = re.compile(TIMESTAMP_PATTERN)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_NAMES = {bool: "boolean", int: "number", Decimal: "number", str: "string", list: "array", dict: "object", type(None): "null"}
+
+
+class Rejected(Exception):
+    """The payload does not fit the contract; the text is the reason, `<path>.<rule>: <what was found>`."""
+
+
+def decode(payload: bytes, columns: tuple[Column, ...]) -> dict[str, Any]:
+    """Decode one payload into Python values by column name; absent and null fields are `None`.
+
+    Raises:
+        Rejected: the payload is not a JSON object, or a value is not of its column's type.
+    """
+    try:
+        document = json.loads(
+            payload.decode("utf-8"),
+            parse_float=Decimal,
+            parse_int=_integer,
+            parse_constant=_constant,
+            object_pairs_hook=_first_wins,
+        )
+    except UnicodeDecodeError as error:
+        raise Rejected(f"payload.utf8: invalid byte at {error.start}") from error
+    except RecursionError as error:
+        raise Rejected("payload.depth: nested too deeply") from error
+    except ValueError as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        raise Rejected(f"payload.json: {reason}") from error
+    if not isinstance(document, dict):
+        raise Rejected(f"payload.object: found {_NAMES[type(document)]}")
+    return {column.name: _convert(document.get(column.name), column.type, column.name) for column in columns}
+
+
+def decode_key(key: bytes | None, columns: list[Column]) -> dict[str, Any]:
+    """Decode a message key: the merge key's values, joined with `|`, as text.
+
+    Raises:
+        Rejected: the key does not spell a value for each column.
+    """
+    try:
+        parts = (key or b"").decode("utf-8").split("|")
+        if len(parts) != len(columns) or not all(parts):
+            raise Rejected(f"key.parts: found {len(parts) if key else 0}, expected {len(columns)} joined with '|'")
+        numeric = ("integer", "number", "decimal")
+        values = [Decimal(part) if column.type.kind in numeric else part for part, column in zip(parts, columns, strict=True)]
+    except (UnicodeDecodeError, InvalidOperation) as error:
+        raise Rejected("key.type: not the merge key's values as text") from error
+    return {column.name: _convert(value, column.type, f"key.{column.name}") for value, column in zip(values, columns, strict=True)}
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise ValueError("integer of too many digits")
+    return int(text)
+
+
+def _constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a repeated field the first counts, as in DuckDB."""
+    return dict(reversed(pairs))
+
+
+def _convert(value: Any, data_type: DataType, path: str) -> Any:
+    if value is None:
+        return None
+    match data_type.kind, value:
+        case "string", str():
+            # A lone surrogate is legal in JSON's escapes and in no encoding.
+            if any("\ud800" <= character <= "\udfff" for character in value):
+                raise Rejected(f"{path}.utf8: lone surrogate")
+            return value
+        case "boolean", bool():
+            return value
+        case ("integer" | "number" | "decimal"), bool():
+            pass
+        case "integer", int() | Decimal():
+            return _as_integer(value, data_type, path)
+        case "number", int() | Decimal():
+            return _as_double(value, path)
+        case "decimal", int() | Decimal():
+            return _as_decimal(Decimal(value), data_type, path)
+        case "decimal", str():
+            return _as_decimal(_parse_decimal(value, data_type, path), data_type, path)
+        case "timestamp", str():
+            return _as_timestamp(value, path)
+        case "date", str():
+            return _as_date(value, path)
+        case "list", list():
+            assert data_type.element is not None
+            return [_convert(item, data_type.element, f"{path}[]") for item in value]
+        case "struct", dict():
+            return {field.name: _convert(value.get(field.name), field.type, f"{path}.{field.name}") for field in data_type.fields}
+        case _:
+            pass
+    raise _mismatch(value, data_type, path)
+
+
+def _mismatch(value: Any, data_type: DataType, path: str) -> Rejected:
+    # The value itself stays out of the reason: it may be confidential.
+    return Rejected(f"{path}.type: found {_NAMES[type(value)]}, expected {describe(data_type)}")
+
+
+def _as_integer(value: int | Decimal, data_type: DataType, path: str) -> int:
+    # A huge exponent would be expanded into as many digits before any comparison.
+    if isinstance(value, Decimal) and (value.adjusted() > 20 or value != value.to_integral_value()):
+        raise Rejected(f"{path}.type: found a fraction or a huge number, expected {describe(data_type)}")
+    bound = 1 << (data_type.bits - 1)
+    if not -bound <= int(value) < bound:
+        raise Rejected(f"{path}.range: does not fit {describe(data_type)}")
+    return int(value)
+
+
+def _as_double(value: int | Decimal, path: str) -> float:
+    try:
+        result = float(value)
+    except OverflowError:
+        result = float("inf")
+    if result in (float("inf"), float("-inf")):
+        raise Rejected(f"{path}.range: does not fit double")
+    return result
+
+
+def _parse_decimal(value: str, data_type: DataType, path: str) -> Decimal:
+    try:
+        number = Decimal(value)
+    except InvalidOperation as error:
+        raise _mismatch(value, data_type, path) from error
+    if not number.is_finite():
+        raise _mismatch(value, data_type, path)
+    return number
+
+
+def _as_decimal(value: Decimal, data_type: DataType, path: str) -> Decimal:
+    """Money is never rounded: more decimals than the contract has are an error."""
+    sign, digits, exponent = value.as_tuple()
+    assert isinstance(exponent, int)
+    if value and (value.adjusted() >= data_type.precision - data_type.scale):
+        raise Rejected(f"{path}.range: does not fit {describe(data_type)}")
+    trailing = len(digits) - len("".join(map(str, digits)).rstrip("0")) if value else len(digits)
+    if value and -(exponent + trailing) > data_type.scale:
+        raise Rejected(f"{path}.scale: more than {data_type.scale} decimals, expected {describe(data_type)}")
+    return Decimal((sign, digits, exponent)) if value else Decimal(0)
+
+
+def _as_timestamp(value: str, path: str) -> dt.datetime:
+    try:
+        if not _TIMESTAMP.fullmatch(value):
+            raise ValueError("not ISO 8601")
+        moment = dt.datetime.fromisoformat(value)
+        # A time without a zone is UTC, the contract's default.
+        return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+    except (ValueError, OverflowError) as error:
+        raise Rejected(f"{path}.type: expected an ISO 8601 timestamp of at most microseconds") from error
+
+
+def _as_date(value: str, path: str) -> dt.date:
+    try:
+        if not _DATE.fullmatch(value):
+            raise ValueError("not ISO 8601")
+        return dt.date.fromisoformat(value)
+    except ValueError as error:
+        raise Rejected(f"{path}.type: expected an ISO 8601 date") from error

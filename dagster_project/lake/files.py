@@ -1,0 +1,81 @@
+"""Parquet files of table partitions, and the Delta actions that describe them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import fsspec
+import polars as pl
+from deltalake.transaction import AddAction
+
+# Level 1 costs within a few percent of lz4 here and leaves files a third smaller.
+_ZSTD_LEVEL = 1
+# Encoding releases the interpreter's lock; more threads than cores hide the store's latency.
+_WRITERS = 4
+_NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
+
+
+def write_files(
+    frame: pl.DataFrame,
+    *,
+    filesystem: fsspec.AbstractFileSystem,
+    uri: str,
+    partition_by: Sequence[str],
+    statistics: Sequence[str],
+) -> list[AddAction]:
+    """Write a frame as one Parquet file a table partition; no reader sees them until the actions are committed.
+
+    Args:
+        frame: rows, with the partition columns among them.
+        statistics: columns whose minimum and maximum go into the log, so that readers can skip files.
+    """
+    if frame.is_empty():
+        return []
+
+    def write(part: tuple[tuple[Any, ...], pl.DataFrame]) -> AddAction:
+        keys, rows = part
+        values = {name: None if key is None else str(key) for name, key in zip(partition_by, keys, strict=True)}
+        folder = "/".join(f"{name}={value or _NULL_FOLDER}" for name, value in values.items())
+        path = f"{folder}/{uuid.uuid4().hex}.parquet"
+        buffer = io.BytesIO()
+        rows.write_parquet(buffer, compression="zstd", compression_level=_ZSTD_LEVEL)
+        content = buffer.getvalue()
+        filesystem.pipe_file(f"{uri}/{path}", content)
+        return AddAction(
+            path=path,
+            size=len(content),
+            partition_values=values,
+            modification_time=int(time.time() * 1000),
+            data_change=True,
+            stats=_statistics(rows, statistics),
+        )
+
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        return list(pool.map(write, frame.partition_by(partition_by, as_dict=True, include_key=False).items()))
+
+
+def _statistics(rows: pl.DataFrame, columns: Sequence[str]) -> str:
+    return json.dumps(
+        {
+            "numRecords": len(rows),
+            "minValues": _bounds({column: rows[column].min() for column in columns}),
+            "maxValues": _bounds({column: rows[column].max() for column in columns}),
+            "nullCount": {column: rows[column].null_count() for column in columns},
+        }
+    )
+
+
+def _bounds(row: Mapping[str, Any]) -> dict[str, int | str]:
+    return {name: _json_value(value) for name, value in row.items() if value is not None}
+
+
+def _json_value(value: Any) -> int | str:
+    # Microseconds, as delta-rs writes them itself: the milliseconds of the protocol would cut a maximum short.
+    return value.astimezone(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z") if isinstance(value, dt.datetime) else value

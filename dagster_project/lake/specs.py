@@ -1,0 +1,89 @@
+"""The tables that follow from a contract."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from dagster_project.contract.dtypes import TIMESTAMP, polars_schema
+from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Dataset, Mart
+from dagster_project.lake.table import TableSpec
+
+# What a Bronze row is: an event that fits the contract, a message that does not, or a delete.
+EVENT, POISON, TOMBSTONE = "event", "poison", "tombstone"
+
+# Where a row comes from, and the batch that it came with; the same in Bronze, Silver and quarantine.
+COORDINATES: dict[str, pl.DataType] = {
+    "_kafka_partition": pl.Int32(),
+    "_kafka_offset": pl.Int64(),
+    "_kafka_timestamp": TIMESTAMP,
+    "_correlation_id": pl.String(),
+    "_batch_id": pl.Int64(),
+}
+# A message as the broker gave it.
+MESSAGE: dict[str, pl.DataType] = {
+    "_key": pl.Binary(),
+    "_payload": pl.Binary(),
+    "_headers": pl.List(pl.Struct({"key": pl.String(), "value": pl.Binary()})),
+}
+KEYS = (DATE_COLUMN, REGION_COLUMN)
+_PARTITION: dict[str, pl.DataType] = {DATE_COLUMN: pl.Date(), REGION_COLUMN: pl.String()}
+
+
+def _contract_columns(dataset: Dataset) -> dict[str, pl.DataType]:
+    return {name: dtype for name, dtype in polars_schema(dataset.columns).items() if name not in _PARTITION}
+
+
+def bronze(dataset: Dataset) -> TableSpec:
+    """Every message of the topic as received, with what could be decoded of it beside it."""
+    return TableSpec(
+        layer="bronze",
+        name=dataset.name,
+        schema={
+            **COORDINATES,
+            "_ingested_at": TIMESTAMP,
+            "_kind": pl.String(),
+            "_error": pl.String(),
+            **MESSAGE,
+            **_contract_columns(dataset),
+            **_PARTITION,
+        },
+        partition_by=KEYS,
+        statistics=("_batch_id", "_kind", "_kafka_offset", dataset.event_time),
+        many_writers=True,
+        description=f"Messages of {dataset.topic.name} as received.",
+    )
+
+
+def silver(dataset: Dataset) -> TableSpec:
+    """Typed rows, one for each merge key; `_deleted` marks keys whose newest version is a tombstone."""
+    return TableSpec(
+        layer="silver",
+        name=dataset.name,
+        schema={**_contract_columns(dataset), **COORDINATES, "_deleted": pl.Boolean(), **_PARTITION},
+        partition_by=KEYS,
+        statistics=("_batch_id", dataset.event_time),
+        description=dataset.description,
+    )
+
+
+def quarantine(dataset: Dataset) -> TableSpec:
+    """Decoded rows that broke a row rule, with every reason, as received."""
+    return TableSpec(
+        layer="quarantine",
+        name=dataset.name,
+        schema={**COORDINATES, "_reasons": pl.List(pl.String()), "_quarantined_at": TIMESTAMP, **MESSAGE, **_PARTITION},
+        partition_by=KEYS,
+        statistics=("_batch_id", "_kafka_offset"),
+        description=f"Rows of {dataset.name} that broke a rule of the contract.",
+    )
+
+
+def gold(mart: Mart) -> TableSpec:
+    """The rows of a mart's SQL."""
+    return TableSpec(
+        layer="gold",
+        name=mart.name,
+        schema=polars_schema(mart.columns),
+        partition_by=mart.partitioned_by,
+        description=mart.description,
+    )

@@ -1,0 +1,86 @@
+"""Where the tables live: one root, on local disk or S3, and the three libraries' options for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import fsspec
+
+from dagster_project.errors import LakeError
+
+Layer = Literal["bronze", "silver", "quarantine", "gold"]
+LAYERS: tuple[Layer, ...] = ("bronze", "silver", "quarantine", "gold")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """The root of the lake.
+
+    Attributes:
+        uri: an absolute local path or `s3://bucket/prefix`.
+        options: object-store options for delta-rs and polars; empty for local disk.
+    """
+
+    uri: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, uri: str, environment: Mapping[str, str] = os.environ) -> Storage:
+        """The storage at a URI, with the standard AWS variables for S3."""
+        if not uri.startswith("s3://"):
+            return cls(uri=uri)
+        options = {name: environment[name] for name in _AWS_VARIABLES if environment.get(name)}
+        if options.get("AWS_ENDPOINT_URL", "").startswith("http://"):
+            options["AWS_ALLOW_HTTP"] = "true"
+        return cls(uri=uri, options=options)
+
+    def table(self, layer: Layer, name: str) -> str:
+        """URI of a table."""
+        return f"{self.uri}/{layer}/{name}"
+
+    def filesystem(self) -> fsspec.AbstractFileSystem:
+        """The file system for reading commits and checking access; listings are never cached, as other writers exist."""
+        if not self.uri.startswith("s3://"):
+            return fsspec.filesystem("file", auto_mkdir=True)
+        return fsspec.filesystem("s3", use_listings_cache=False)
+
+    def check(self) -> None:
+        """Prove that the lake can be listed.
+
+        Raises:
+            LakeError: credentials are wrong, the bucket is missing, or the endpoint does not answer.
+        """
+        if not self.uri.startswith("s3://"):
+            return
+        bucket = self.uri.removeprefix("s3://").partition("/")[0]
+        try:
+            self.filesystem().ls(bucket, refresh=True)
+        except FileNotFoundError as error:
+            raise LakeError(
+                f"no bucket {bucket!r} at {self._endpoint}",
+                expected="the bucket of LAKEHOUSE_URI to exist",
+                remedy=f"create it (aws s3 mb s3://{bucket}), or set LAKEHOUSE_URI to another",
+            ) from error
+        except Exception as error:  # botocore, aiohttp and s3fs raise many unrelated kinds
+            raise LakeError(
+                f"{self.uri} cannot be listed at {self._endpoint}: {type(error).__name__}: {error}",
+                expected="credentials that may list, read and write there",
+                remedy="check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL",
+            ) from error
+
+    @property
+    def _endpoint(self) -> str:
+        return self.options.get("AWS_ENDPOINT_URL", "AWS")
+
+
+_AWS_VARIABLES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+)

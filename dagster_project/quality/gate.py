@@ -1,0 +1,63 @@
+"""The quality gate: which rows of a staged frame break which rules, judged before anything is committed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+import polars as pl
+
+from dagster_project.contract.model import Dataset, SqlRule
+from dagster_project.errors import ContractError
+from dagster_project.quality.rules import compile_rules
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The gate's answer.
+
+    Attributes:
+        good: rows that may be published.
+        bad: rows that may not, with `_reasons`, the names of all rules that they break.
+        warnings: by rule, rows that break a rule of severity warning; they are published all the same.
+    """
+
+    good: pl.DataFrame
+    bad: pl.DataFrame
+    warnings: dict[str, int]
+
+
+def judge(dataset: Dataset, frame: pl.DataFrame) -> Verdict:
+    """Judge a frame with the contract's columns; tombstones have no values to judge and pass.
+
+    Raises:
+        ContractError: an SQL rule of the contract cannot be run.
+    """
+    rules = compile_rules(dataset.columns)
+    marks = frame.select(rule.broken.fill_null(False).alias(rule.name) for rule in rules)
+    sql = {rule.id: _broken(rule, frame) for rule in dataset.rules}
+    marks = marks.with_columns(sql[rule.id].alias(rule.id) for rule in dataset.rules if rule.severity == "error")
+    if "_deleted" in frame.columns:
+        marks = marks.with_columns(pl.all() & ~frame["_deleted"])
+    broken = marks.select(pl.any_horizontal(pl.all())).to_series() if marks.width else pl.repeat(False, len(frame), eager=True)
+    reasons = [[name for name, value in row.items() if value] for row in marks.filter(broken).iter_rows(named=True)]
+    return Verdict(
+        good=frame.filter(~broken),
+        bad=frame.filter(broken).with_columns(pl.Series("_reasons", reasons, pl.List(pl.String))),
+        warnings={rule.id: int(sql[rule.id].sum()) for rule in dataset.rules if rule.severity == "warning"},
+    )
+
+
+def _broken(rule: SqlRule, frame: pl.DataFrame) -> pl.Series:
+    with duckdb.connect(config={"enable_external_access": False}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("staged", frame.with_row_index("_row").to_arrow())
+        try:
+            relation = connection.sql(f"SELECT ({rule.predicate}) IS NOT TRUE AS broken FROM staged ORDER BY _row")
+            return pl.DataFrame(relation.to_arrow_table())["broken"]
+        except duckdb.Error as error:
+            raise ContractError(
+                f"rule {rule.id!r}: {rule.predicate}: {error}",
+                expected="an SQL predicate over the contract's columns",
+                remedy="mend the rule in the contract",
+            ) from error

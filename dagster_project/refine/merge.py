@@ -1,0 +1,95 @@
+"""Merging new versions into Silver: one row for each merge key, whatever the order and number of deliveries.
+
+Versions are ordered by event time, then Kafka offset; of an append-only dataset the first delivery stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from dagster_project.contract.model import Dataset
+from dagster_project.lake import specs
+from dagster_project.lake.keys import Key, frame_of, keys_of
+from dagster_project.lake.table import Table
+
+_PATH = "_path"
+_TIME = "_version_time"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    """A merge that is ready to be committed.
+
+    Attributes:
+        added: new rows that won.
+        rewritten: files of Silver that hold rows which lost, to be removed.
+        kept: the other rows of these files, to be written again.
+        touched: table partitions in which something changed.
+        superseded: rows that lost, of the new ones and of Silver.
+        deleted: keys that a tombstone took out.
+    """
+
+    added: pl.DataFrame
+    rewritten: pl.DataFrame
+    kept: pl.DataFrame
+    touched: list[Key]
+    superseded: int
+    deleted: int
+
+
+def merge(dataset: Dataset, silver: Table, rows: pl.DataFrame) -> Merge:
+    """Decide between new rows and those that Silver has.
+
+    Args:
+        rows: Silver's columns, judged good; may hold several versions of a key, and deletes.
+    """
+    key = list(dataset.merge_key)
+    newest_first = dataset.write_mode == "upsert"
+    rows = rows.with_columns(_version_time(dataset))
+    order = [_TIME, "_kafka_offset", "_kafka_partition"]
+    latest = rows.sort(order, descending=newest_first).unique(key, keep="first", maintain_order=True)
+    files = _candidates(dataset, silver, rows)
+    present = (
+        silver.rows(files, with_path=True)
+        .join(latest.lazy().select(key), on=key, how="semi")
+        .with_columns(_version_time(dataset))
+        .select(*key, *order, _PATH, "_deleted")
+        .collect(engine="in-memory")
+    )
+    both = pl.concat([latest.select(*key, *order, pl.lit(None, pl.String).alias(_PATH), "_deleted"), present])
+    new = pl.col(_PATH).is_null()
+    # Among equals what Silver has comes first, so that a batch which is processed twice changes nothing.
+    ranked = both.sort(*order, new, descending=[True, True, True, False]) if newest_first else both.sort(new, *order)
+    winners = ranked.unique(key, keep="first", maintain_order=True)
+    added = latest.join(winners.filter(new).select(key), on=key, how="semi")
+    losers = present.join(winners.filter(~new).select(key), on=key, how="anti")
+    rewritten = files.join(losers.select(pl.col(_PATH).unique().alias("path")), on="path", how="semi")
+    kept = silver.rows(rewritten).join(losers.lazy().select(key), on=key, how="anti").collect(engine="in-memory")
+    touched = set(keys_of(added)) | set(keys_of(rewritten))
+    return Merge(
+        added=added.select(silver.spec.schema.keys()),
+        kept=kept.select(silver.spec.schema.keys()),
+        rewritten=rewritten,
+        touched=sorted(touched, key=str),
+        superseded=len(rows) - len(added) + losers.filter(~pl.col("_deleted")).height,
+        deleted=added.filter("_deleted").height,
+    )
+
+
+def _version_time(dataset: Dataset) -> pl.Expr:
+    """Event time; of a delete, which has none, the time at which it was sent."""
+    return pl.coalesce(dataset.event_time, "_kafka_timestamp").alias(_TIME)
+
+
+def _candidates(dataset: Dataset, silver: Table, rows: pl.DataFrame) -> pl.DataFrame:
+    """Files that may hold other versions of the new rows' keys.
+
+    A delete names no table partition, and the key of a dataset without stable partitions may be in any.
+    """
+    files = silver.files()
+    if not dataset.stable_partitions or rows["_deleted"].any():
+        return files
+    keys = [*keys_of(rows.select(specs.KEYS)), Key(None, None)]  # marks of deleted keys have no place either
+    return files.join(frame_of(keys), on=specs.KEYS, how="semi", nulls_equal=True)

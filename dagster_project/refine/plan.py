@@ -1,0 +1,88 @@
+"""What remains to be done, derived from committed state alone: any tick may be lost, doubled or late."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+
+import polars as pl
+
+from dagster_project.contract.model import Dataset, Mart
+from dagster_project.lake import specs
+from dagster_project.lake.keys import Key
+from dagster_project.lake.table import Table
+
+_NONE = "none"
+
+
+def cursor_name(prefix: str, key: Key) -> str:
+    """Name of a cursor that belongs to a table partition."""
+    return "/".join([prefix, key.date.isoformat() if key.date else _NONE, *([key.region] if key.region else [])])
+
+
+def cursor_keys(cursors: Mapping[str, int], prefix: str) -> dict[Key, int]:
+    """The cursors of a prefix, by table partition."""
+    found: dict[Key, int] = {}
+    for name, value in cursors.items():
+        if name.startswith(f"{prefix}/"):
+            date, _, region = name.removeprefix(f"{prefix}/").partition("/")
+            found[Key(None if date == _NONE else dt.date.fromisoformat(date), region or None)] = value
+    return found
+
+
+def progress(table: Table | None) -> dict[Key, int]:
+    """By table partition of Silver or quarantine, the last Bronze batch that went into it."""
+    return {} if table is None else cursor_keys(table.cursors(), "bronze")
+
+
+def pending_files(bronze: Table, done: Mapping[Key, int]) -> pl.DataFrame:
+    """Bronze files with rows that Silver has not seen, as `Table.files` gives them, with `_done`, the batch to read on from.
+
+    Poison has nothing to refine and is left out; deletes are not, though they have no table partition.
+    """
+    files = bronze.files().filter(pl.col("event_date").is_not_null() | (pl.col("max._kind") == specs.TOMBSTONE))
+    dones = [done.get(Key(date, region), -1) for date, region in files.select(specs.KEYS).iter_rows()]
+    return files.with_columns(pl.Series("_done", dones, pl.Int64)).filter(pl.col("max._batch_id") > pl.col("_done"))
+
+
+def pending_silver(dataset: Dataset, tables: Mapping[str, Table | None]) -> list[Key]:
+    """Table partitions with Bronze rows that Silver has not seen; `Key(None, None)` stands for deletes."""
+    bronze = tables[f"bronze/{dataset.name}"]
+    if bronze is None:
+        return []
+    rows = pending_files(bronze, progress(tables[f"silver/{dataset.name}"])).select(specs.KEYS).unique(maintain_order=True)
+    return sorted((Key(*row) for row in rows.iter_rows()), key=str)
+
+
+def changed(silver: Table, mart: Mart) -> dict[Key, int]:
+    """By table partition of the mart, the newest Silver version that changed something in it."""
+    newest: dict[Key, int] = {}
+    for key, version in cursor_keys(silver.cursors(), "changed").items():
+        if key.date is not None:
+            own = gold_key(mart, key)
+            newest[own] = max(version, newest.get(own, -1))
+    return newest
+
+
+def gold_key(mart: Mart, key: Key) -> Key:
+    """The mart's table partition that a Silver partition goes into."""
+    return key if len(mart.partitioned_by) > 1 else Key(key.date, None)
+
+
+def pending_gold(mart: Mart, tables: Mapping[str, Table | None]) -> list[Key]:
+    """Table partitions of a mart that are older than the Silver rows they are computed from."""
+    gold = tables[f"gold/{mart.name}"]
+    pending: set[Key] = set()
+    for name in mart.inputs:
+        silver = tables[f"silver/{name}"]
+        if silver is None:
+            continue
+        computed = {} if gold is None else cursor_keys(gold.cursors(), f"silver/{name}")
+        pending.update(key for key, version in changed(silver, mart).items() if computed.get(key, -1) < version)
+    return sorted(pending, key=str)
+
+
+def within(keys: Iterable[Key], chosen: Iterable[Key] | None) -> list[Key]:
+    """The keys that were chosen; all where no choice was made. Deletes belong to every choice, as they may touch any key."""
+    wanted = None if chosen is None else set(chosen)
+    return [key for key in keys if wanted is None or key in wanted or key == Key(None, None)]

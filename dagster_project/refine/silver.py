@@ -1,0 +1,130 @@
+"""From Bronze to Silver: new rows are judged, deduplicated and merged, a bounded number of rows at a time."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from dagster_project.contract.dtypes import TIMESTAMP
+from dagster_project.contract.model import Dataset
+from dagster_project.lake import specs
+from dagster_project.lake.keys import Key, frame_of, keys_of
+from dagster_project.lake.storage import Storage
+from dagster_project.lake.table import Table
+from dagster_project.quality.gate import judge
+from dagster_project.refine.merge import Merge, merge
+from dagster_project.refine.plan import cursor_name, pending_files, progress, within
+
+# Rows of one commit: bounds memory at some hundred MB whatever the backlog.
+_ROWS = 500_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refined:
+    """What one Silver commit did.
+
+    Attributes:
+        read: by table partition, Bronze rows that were looked at.
+        written: by table partition, rows added.
+        superseded: rows that a newer version or an earlier copy made redundant, of this batch and of Silver.
+        reasons: of quarantined rows, how often each rule was broken.
+    """
+
+    version: int
+    read: dict[Key, int]
+    written: dict[Key, int]
+    superseded: int
+    quarantined: int
+    deleted: int
+    reasons: dict[str, int]
+    warnings: dict[str, int]
+    seconds: float
+
+
+def refine(dataset: Dataset, *, storage: Storage, keys: Iterable[Key] | None, afresh: bool = False) -> Iterator[Refined]:
+    """Bring table partitions of Silver up to date with Bronze; yields after each commit.
+
+    Args:
+        keys: table partitions to work on; `None` means all that have something to do.
+        afresh: judge and merge all of Bronze again, not only what is new; changes nothing where nothing was wrong.
+
+    Raises:
+        StaleCursorError: another run refines the same dataset; it goes on, this one ends.
+    """
+    bronze = Table.find(specs.bronze(dataset), storage=storage)
+    if bronze is None:
+        return
+    silver = Table.open(specs.silver(dataset), storage=storage)
+    quarantine = Table.open(specs.quarantine(dataset), storage=storage)
+    chosen = None if keys is None else list(keys)
+    files = pending_files(bronze, {} if afresh else progress(silver))
+    files = files.join(frame_of(within(keys_of(files), chosen)), on=specs.KEYS, how="semi", nulls_equal=True)
+    for part in _portions(files):
+        began = time.monotonic()
+        rows = _new_rows(bronze, part)
+        verdict = judge(dataset, rows)
+        through = {Key(date, region): last for date, region, last in part.group_by(specs.KEYS).agg(pl.max("max._batch_id")).iter_rows()}
+        _quarantine(quarantine, verdict.bad, through)
+        merged = merge(dataset, silver, verdict.good)
+        version = _publish(silver, merged, through)
+        yield Refined(
+            version=version,
+            read=_counts(rows),
+            written=_counts(merged.added),
+            superseded=merged.superseded,
+            quarantined=len(verdict.bad),
+            deleted=merged.deleted,
+            reasons=dict(Counter(verdict.bad["_reasons"].explode()).most_common()),
+            warnings=verdict.warnings,
+            seconds=time.monotonic() - began,
+        )
+
+
+def _portions(files: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Split the work at table partitions, so that each commit finishes the partitions that it touches."""
+    sizes = files.group_by(specs.KEYS, maintain_order=True).agg(pl.sum("num_records")).sort(specs.KEYS, nulls_last=False)
+    portions = sizes.with_columns((pl.col("num_records").cum_sum() // _ROWS).alias("_portion")).drop("num_records")
+    for (_,), part in portions.partition_by("_portion", as_dict=True, include_key=False).items():
+        yield files.join(part, on=specs.KEYS, how="semi", nulls_equal=True)
+
+
+def _new_rows(bronze: Table, files: pl.DataFrame) -> pl.DataFrame:
+    """Rows after each partition's last batch, with `_deleted`."""
+    done = files.select(*specs.KEYS, "_done").unique()
+    return (
+        bronze.rows(files)
+        .filter(pl.col("_kind") != specs.POISON)
+        .join(done.lazy(), on=specs.KEYS, nulls_equal=True)
+        .filter(pl.col("_batch_id") > pl.col("_done"))
+        .with_columns((pl.col("_kind") == specs.TOMBSTONE).alias("_deleted"))
+        .drop("_done", "_kind", "_error", "_ingested_at")
+        .collect(engine="in-memory")
+    )
+
+
+def _quarantine(table: Table, bad: pl.DataFrame, through: Mapping[Key, int]) -> None:
+    """Commit quarantined rows first: should Silver's commit fail, the next run finds them here and adds none twice."""
+    done = progress(table)
+    seen = pl.Series([done.get(Key(*row), -1) for row in bad.select(specs.KEYS).iter_rows()], dtype=pl.Int64)
+    fresh = bad.filter(bad["_batch_id"] > seen).with_columns(pl.lit(dt.datetime.now(dt.UTC), TIMESTAMP).alias("_quarantined_at"))
+    moved = {cursor_name("bronze", key): batch for key, batch in through.items() if batch > done.get(key, -1)}
+    if not fresh.is_empty():
+        table.commit(fresh, cursors=moved, metadata={"rows": len(fresh)})
+
+
+def _publish(silver: Table, merged: Merge, through: Mapping[Key, int]) -> int:
+    # This commit is refused unless it becomes exactly the next version, so it may name itself.
+    version = silver.version + 1
+    cursors = {cursor_name("bronze", key): batch for key, batch in through.items()}
+    cursors |= {cursor_name("changed", key): version for key in merged.touched}
+    rows = pl.concat([merged.added, merged.kept])
+    return silver.commit(rows, remove=merged.rewritten, cursors=cursors, metadata={"rows": len(merged.added)})
+
+
+def _counts(rows: pl.DataFrame) -> dict[Key, int]:
+    return {Key(date, region): count for date, region, count in rows.group_by(specs.KEYS).len().iter_rows()}

@@ -1,0 +1,88 @@
+"""Bronze changes → one Silver + Gold run for each date × region rectangle, derived from the tables' own cursors."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+
+from dagster_project.assets.partitions import range_tags
+from dagster_project.contract.model import Catalog, Dataset, Mart
+from dagster_project.lake import specs
+from dagster_project.lake.keys import Key, rectangles
+from dagster_project.lake.table import Table
+from dagster_project.refine.plan import pending_gold, pending_silver
+from dagster_project.resources.lake import LakeResource
+from dagster_project.sensors.kafka_lag import INTERVAL_S
+from dagster_project.sensors.launch import reason_to_wait
+
+# Dagster writes two events of about 15 ms for each asset and table partition of a run: more than this many, and a run
+# keeps the UI waiting longer than its data takes.
+_KEYS_PER_RUN = 120
+# Rectangles of one dataset that are launched at a tick; the rest follows at the next.
+_RUNS_PER_TICK = 8
+
+
+def refine_job_name(dataset: Dataset) -> str:
+    return f"refine_{dataset.name}"
+
+
+def aggregate_job_name(mart: Mart) -> str:
+    return f"aggregate_{mart.name}"
+
+
+def bronze_changes_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefinition:
+    """Requests for whatever is older than its input."""
+
+    @dg.sensor(
+        name="bronze_changes",
+        description="Launches Silver and Gold runs for the date × region rectangles that are older than Bronze.",
+        jobs=list(jobs),
+        minimum_interval_seconds=INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def bronze_changes(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
+        tables: dict[str, Table | None] = lake.find(
+            *(spec(dataset) for dataset in catalog.datasets for spec in (specs.bronze, specs.silver)),
+            *(specs.gold(mart) for mart in catalog.marts),
+        )
+        requests: list[dg.RunRequest] = []
+        notes: list[str] = []
+        for job_name, candidates in _work(catalog, tables):
+            if not candidates:
+                continue
+            if (wait := reason_to_wait(context.instance, job_name)) is not None:
+                notes.append(wait)
+                continue
+            requests.extend(candidates[:_RUNS_PER_TICK])
+        return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("; ".join(notes) or "everything is current")
+
+    return bronze_changes
+
+
+def _work(catalog: Catalog, tables: Mapping[str, Table | None]) -> Iterator[tuple[str, list[dg.RunRequest]]]:
+    """By job, the runs that would bring everything up to date."""
+    for dataset in catalog.datasets:
+        keys = set(pending_silver(dataset, tables))
+        for mart in by_rectangle(catalog, dataset):
+            keys.update(pending_gold(mart, tables))
+        job_name = refine_job_name(dataset)
+        tags = {"lakehouse/dataset": dataset.name}
+        requests = [
+            dg.RunRequest(job_name=job_name, tags={**tags, **range_tags(rectangle)})
+            for rectangle in rectangles(keys, regions=dataset.regions, most=_KEYS_PER_RUN)
+        ]
+        # Deletes name no table partition: a run without one works on everything that is pending.
+        yield job_name, requests or ([dg.RunRequest(job_name=job_name, tags=tags)] if keys else [])
+    for mart in catalog.marts:
+        if len(mart.partitioned_by) == 1:
+            dates = [Key(key.date, "") for key in pending_gold(mart, tables)]
+            job_name = aggregate_job_name(mart)
+            yield job_name, [
+                dg.RunRequest(job_name=job_name, tags={"lakehouse/mart": mart.name, **range_tags(rectangle)})
+                for rectangle in rectangles(dates, regions=("",), most=_KEYS_PER_RUN)
+            ]
+
+
+def by_rectangle(catalog: Catalog, dataset: Dataset) -> list[Mart]:
+    """Marts with the dataset's own table partitions, computed in the same run as its Silver."""
+    return [mart for mart in catalog.marts_of(dataset.name) if len(mart.partitioned_by) > 1 and mart.inputs[0] == dataset.name]

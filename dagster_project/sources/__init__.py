@@ -1,0 +1,1 @@
+"""Events to show the platform on, sent exactly once, and an oracle that knows what must become of them."""

@@ -1,0 +1,104 @@
+"""How the broker is asked: with patience for what passes, and with errors that say what to do."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+import confluent_kafka as ck
+from confluent_kafka.admin import AdminClient
+
+from dagster_project.errors import KafkaError
+
+# A broker that is up answers within milliseconds; this is for a slow machine, and still a wait that a person in front
+# of a terminal bears.
+CONNECT_SECONDS = 5.0
+# A broker learns of a topic that was just made within milliseconds; till then it says that there is none.
+NEWS_SECONDS = 2.0
+RETRY_SECONDS = 0.1
+# In the middle of the work a broker may restart, which takes seconds; one that is silent for longer is down.
+PATIENCE_SECONDS = 30.0
+# Ctrl-C is seen between two calls into the client library, so none of them may take long.
+CALL_SECONDS = 1.0
+_FENCED = {ck.KafkaError._FENCED, ck.KafkaError.PRODUCER_FENCED, ck.KafkaError.INVALID_PRODUCER_EPOCH}
+# What a broker says while it starts, or while another one takes over its work.
+_PASSING = {
+    ck.KafkaError._TIMED_OUT,
+    ck.KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    ck.KafkaError.COORDINATOR_NOT_AVAILABLE,
+    ck.KafkaError.NOT_COORDINATOR,
+}
+# The client library writes to standard error unless it is given a logger.
+LOGGER = logging.getLogger(__name__)
+LOGGER.addHandler(logging.NullHandler())
+Answer = TypeVar("Answer")
+
+
+def topic_id(topic: str, *, bootstrap: str) -> str:
+    """Identity of a topic: another one after it was deleted and made anew.
+
+    Raises:
+        KafkaError: no broker, or no such topic.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap}, logger=LOGGER)
+    deadline = time.monotonic() + NEWS_SECONDS
+    while True:
+        described = cast(
+            "dict[str, Future[Any]]",
+            admin.describe_topics(  # pyright: ignore[reportUnknownMemberType]
+                ck.TopicCollection([topic]), request_timeout=CONNECT_SECONDS
+            ),
+        )
+        try:
+            # Base64 may have a slash in it, and the id becomes the name of a folder.
+            return str(described[topic].result().topic_id).replace("/", "_")
+        except ck.KafkaException as exception:
+            error = exception.args[0]
+            if error.code() != ck.KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise KafkaError(
+                    f"the broker at {bootstrap} does not tell of topic {topic}: {error.str()}",
+                    remedy="see with lakehouse status that it runs; run lakehouse up if not",
+                ) from exception
+            if time.monotonic() > deadline:
+                raise KafkaError(f"no topic {topic} at {bootstrap}", remedy="run lakehouse topics apply") from exception
+        time.sleep(RETRY_SECONDS)
+
+
+def patiently(call: Callable[[float], Answer]) -> Answer:
+    """Make a call that takes a timeout until it is done; one that ran out of time goes on where it was.
+
+    Raises:
+        confluent_kafka.KafkaException: the call failed for good, or PATIENCE_SECONDS are over.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return call(CALL_SECONDS)
+        except ck.KafkaException as exception:
+            error = exception.args[0]
+            if not (error.retriable() or error.code() in _PASSING) or time.monotonic() > deadline:
+                raise
+        time.sleep(RETRY_SECONDS)
+
+
+@contextmanager
+def own_errors(topic: str) -> Generator[None]:
+    """Turn the client library's errors about a topic into KafkaError."""
+    try:
+        yield
+    except ck.KafkaException as exception:
+        error = exception.args[0]
+        if error.code() in _FENCED:
+            raise KafkaError(
+                f"another producer of {topic} took over",
+                expected="one producer of a dataset at a time",
+                remedy="wait until the other one is done, then run the command again",
+            ) from exception
+        raise KafkaError(
+            f"sending to {topic} failed: {error.name()}: {error.str()}",
+            remedy="see that the broker is up and run the command again: it goes on where it stopped",
+        ) from exception
