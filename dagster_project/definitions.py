@@ -5,14 +5,17 @@ from __future__ import annotations
 import dagster as dg
 
 from dagster_project.assets.bronze import bronze_asset, topic_spec
+from dagster_project.assets.catch_up import catch_up_job
 from dagster_project.assets.describe import asset_key
 from dagster_project.assets.gold import gold_asset
 from dagster_project.assets.silver import silver_asset
+from dagster_project.checks.accounting import accounting_check
 from dagster_project.checks.freshness import freshness_checks
 from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Catalog
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
+from dagster_project.sensors.accounting import accounting_sensor, verify_job_name
 from dagster_project.sensors.bronze_changes import aggregate_job_name, bronze_changes_sensor, by_rectangle, refine_job_name
 from dagster_project.sensors.freshness import freshness_sensor
 from dagster_project.sensors.kafka_lag import ingest_job_name, kafka_lag_sensor
@@ -21,8 +24,20 @@ from dagster_project.settings import Settings
 
 def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
     """Everything that follows from the contracts of one project."""
+    freshness = {dataset.name: freshness_checks(dataset) for dataset in catalog.datasets}
+    accounting = {dataset.name: accounting_check(dataset, catalog=catalog) for dataset in catalog.datasets}
     ingest = {
-        dataset.name: dg.define_asset_job(ingest_job_name(dataset), selection=[asset_key("bronze", dataset.name)])
+        dataset.name: dg.define_asset_job(
+            ingest_job_name(dataset),
+            selection=dg.AssetSelection.assets(asset_key("bronze", dataset.name))
+            - dg.AssetSelection.checks(accounting[dataset.name]),
+        )
+        for dataset in catalog.datasets
+    }
+    verify = {
+        dataset.name: dg.define_asset_job(
+            verify_job_name(dataset), selection=dg.AssetSelection.checks(accounting[dataset.name])
+        )
         for dataset in catalog.datasets
     }
     refine = {
@@ -33,7 +48,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
                 *(asset_key("gold", mart.name) for mart in by_rectangle(catalog, dataset)),
             )
             # A sensor tells of freshness; a run that has just written would only repeat it.
-            - dg.AssetSelection.checks(freshness_checks(dataset)),
+            - dg.AssetSelection.checks(freshness[dataset.name]),
         )
         for dataset in catalog.datasets
     }
@@ -42,6 +57,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
         for mart in catalog.marts
         if len(mart.partitioned_by) == 1
     }
+    catch_up = [catch_up_job(dataset, catalog=catalog) for dataset in catalog.datasets]
     return dg.Definitions(
         assets=[
             *(topic_spec(dataset) for dataset in catalog.datasets),
@@ -49,12 +65,13 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
             *(silver_asset(dataset, uri=settings.lake_uri) for dataset in catalog.datasets),
             *(gold_asset(mart, catalog=catalog, uri=settings.lake_uri) for mart in catalog.marts),
         ],
-        asset_checks=[freshness_checks(dataset) for dataset in catalog.datasets],
-        jobs=[*ingest.values(), *refine.values(), *aggregate.values()],
+        asset_checks=[*freshness.values(), *accounting.values()],
+        jobs=[*ingest.values(), *verify.values(), *refine.values(), *aggregate.values(), *catch_up],
         sensors=[
             kafka_lag_sensor(catalog, jobs=ingest.values()),
-            bronze_changes_sensor(catalog, jobs=[*refine.values(), *aggregate.values()]),
+            bronze_changes_sensor(catalog, jobs=[*refine.values(), *aggregate.values(), *catch_up]),
             freshness_sensor(catalog),
+            accounting_sensor(catalog, jobs=verify.values()),
         ],
         resources={
             "kafka": KafkaResource(servers=settings.bootstrap_servers),

@@ -4,15 +4,18 @@ from collections import Counter
 
 import dagster as dg
 
-from dagster_project.assets.describe import asset_key, common, explained, report_partitions
+from dagster_project.assets.describe import Outcome, asset_key, common, explained, report_partitions
 from dagster_project.assets.partitions import dataset_partitions
 from dagster_project.contract.model import Dataset
 from dagster_project.ingest.bronze import Batch, ingest
 from dagster_project.ingest.cursor import Cursor, lag
 from dagster_project.ingest.fetch import Limits
 from dagster_project.lake import specs
+from dagster_project.lake.keys import Key
+from dagster_project.lake.table import Table
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
+from dagster_project.topics.broker import Topic
 
 # A run goes on while there is lag, so that launching is paid for by the minute and not by the batch; at its end the
 # UI learns what it did, which should not take longer to be told than this.
@@ -49,7 +52,7 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
     )
     def bronze(context: dg.AssetExecutionContext, kafka: KafkaResource, lake: LakeResource) -> dg.MaterializeResult[None]:
         batches: list[Batch] = []
-        rows: Counter[object] = Counter()
+        rows: Counter[Key] = Counter()
         with explained():
             servers, storage = kafka.bootstrap(), lake.storage()
             for batch in ingest(
@@ -60,24 +63,32 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
                 rows.update(batch.rows)
             table = lake.find(specs.bronze(dataset))[f"bronze/{dataset.name}"]
             topic = kafka.broker().topic(dataset.topic.name)
-        report_partitions(context, table, rows)  # pyright: ignore[reportArgumentType] a Counter of keys
-        cursor = None if table is None else Cursor.from_table(table.cursors())
-        return dg.MaterializeResult(
-            metadata={
-                "dagster/row_count": 0 if table is None else int(table.files()["num_records"].sum()),
-                "rows_added": sum(batch.events + batch.poison + batch.tombstones for batch in batches),
-                "batches": len(batches),
-                "poison": sum(batch.poison for batch in batches),
-                "poison_reasons": dg.MetadataValue.json(dict(sum((Counter(batch.reasons) for batch in batches), Counter[str]()))),
-                "tombstones": sum(batch.tombstones for batch in batches),
-                "payload_bytes": sum(batch.bytes for batch in batches),
-                "kafka_offsets": _offsets(batches),
-                "lag": lag(cursor, topic),
-                "delta_version": -1 if table is None else table.version,
-            }
-        )
+        outcome = _outcome(table, rows, batches, topic)
+        report_partitions(context, outcome)
+        return dg.MaterializeResult(metadata=outcome.metadata)
 
     return bronze
+
+
+def _outcome(table: Table | None, rows: Counter[Key], batches: list[Batch], topic: Topic) -> Outcome:
+    cursor = None if table is None else Cursor.from_table(table.cursors())
+    reasons = sum((Counter(batch.reasons) for batch in batches), Counter[str]())
+    return Outcome(
+        table=table,
+        touched=rows,
+        metadata={
+            "dagster/row_count": 0 if table is None else int(table.files()["num_records"].sum()),
+            "rows_added": sum(batch.events + batch.poison + batch.tombstones for batch in batches),
+            "batches": len(batches),
+            "poison": sum(batch.poison for batch in batches),
+            "poison_reasons": dg.MetadataValue.json(dict(reasons.most_common(10))),
+            "tombstones": sum(batch.tombstones for batch in batches),
+            "payload_bytes": sum(batch.bytes for batch in batches),
+            "kafka_offsets": _offsets(batches),
+            "lag": lag(cursor, topic),
+            "delta_version": -1 if table is None else table.version,
+        },
+    )
 
 
 def _offsets(batches: list[Batch]) -> dg.TableMetadataValue:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -78,21 +79,43 @@ def by_hand(context: dg.AssetExecutionContext) -> bool:
     return "dagster/sensor_name" not in context.run.tags and chosen_keys(context) is not None
 
 
-def report_partitions(context: dg.AssetExecutionContext, table: Table | None, added: Mapping[Key, int]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run did to a table.
+
+    Attributes:
+        touched: by table partition, rows added; 0 where a partition was looked at and nothing was new.
+        metadata: of the materialization as a whole.
+    """
+
+    table: Table | None
+    touched: Mapping[Key, int]
+    metadata: Mapping[str, Any]
+
+    def of_partition(self, key: Key, totals: Mapping[Key, int]) -> dict[str, int]:
+        """Metadata of one table partition."""
+        return {"dagster/partition_row_count": totals.get(key, 0), "rows_added": self.touched.get(key, 0)}
+
+
+def report_partitions(context: dg.AssetExecutionContext, outcome: Outcome) -> None:
     """Show each partition that the run touched, and each that it was asked for, with its row counts."""
-    key = context.asset_key
-    totals = partition_rows(table)
+    totals = partition_rows(outcome.table)
     asked = chosen_keys(context) or []
-    for partition in asked:
-        context.add_asset_metadata(_counts(totals, added, partition), asset_key=key, partition_key=partition_name(partition))
-    for partition in sorted(set(added) - set(asked), key=str):
-        if partition.date is not None:
-            metadata = _counts(totals, added, partition)
-            context.log_event(dg.AssetMaterialization(key, partition=partition_name(partition), metadata=metadata))
+    for key in asked:
+        metadata = outcome.of_partition(key, totals)
+        context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=partition_name(key))
+    log_partitions(context, context.asset_key, outcome, keys=set(outcome.touched) - set(asked))
 
 
-def _counts(totals: Mapping[Key, int], added: Mapping[Key, int], partition: Key) -> dict[str, int]:
-    return {"dagster/partition_row_count": totals.get(partition, 0), "rows_added": added.get(partition, 0)}
+def log_partitions(
+    context: dg.OpExecutionContext | dg.AssetExecutionContext, asset: dg.AssetKey, outcome: Outcome, *, keys: Iterable[Key]
+) -> None:
+    """Tell Dagster of partitions that the run was not launched for."""
+    totals = partition_rows(outcome.table)
+    for key in sorted(keys, key=str):
+        if key.date is not None:
+            metadata = {**outcome.of_partition(key, totals), "delta_version": outcome.metadata["delta_version"]}
+            context.log_event(dg.AssetMaterialization(asset, partition=partition_name(key), metadata=metadata))
 
 
 def partition_rows(table: Table | None) -> dict[Key, int]:

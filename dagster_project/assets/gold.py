@@ -1,15 +1,24 @@
 """Gold assets: one for each mart, recomputed where its input changed."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 import dagster as dg
 
-from dagster_project.assets.describe import asset_key, by_hand, chosen_keys, common, explained, report_partitions
+from dagster_project.assets.describe import (
+    Outcome,
+    asset_key,
+    by_hand,
+    chosen_keys,
+    common,
+    explained,
+    report_partitions,
+)
 from dagster_project.assets.partitions import mart_partitions
 from dagster_project.contract.model import Catalog, Mart
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
-from dagster_project.refine.gold import Computed, compute
+from dagster_project.refine.gold import compute
 from dagster_project.resources.lake import LakeResource
 
 
@@ -28,28 +37,30 @@ def gold_asset(mart: Mart, *, catalog: Catalog, uri: str) -> dg.AssetsDefinition
         ],
     )
     def gold(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult[None]:
-        commits: list[Computed] = []
-        rows: Counter[Key] = Counter()
-        keys, afresh = chosen_keys(context), by_hand(context)
         with explained():
-            for commit in compute(mart, catalog=catalog, storage=lake.storage(), keys=keys, afresh=afresh):
-                context.log.info(f"version {commit.version}: {len(commit.rows)} table partitions from {commit.read} rows")
-                commits.append(commit)
-                rows.update(commit.rows)
-            table = lake.find(specs.gold(mart))[f"gold/{mart.name}"]
-        report_partitions(context, table, rows)
-        return dg.MaterializeResult(
-            metadata={
-                "dagster/row_count": 0 if table is None else int(table.files()["num_records"].sum()),
-                "rows_computed": sum(rows.values()),
-                "partitions_computed": len(rows),
-                "rows_read": sum(commit.read for commit in commits),
-                "input_versions": dg.MetadataValue.json(commits[-1].inputs if commits else {}),
-                "delta_version": -1 if table is None else table.version,
-            }
-        )
+            outcome = run_gold(mart, catalog, lake, keys=chosen_keys(context), afresh=by_hand(context))
+        report_partitions(context, outcome)
+        return dg.MaterializeResult(metadata=outcome.metadata)
 
     return gold
+
+
+def run_gold(mart: Mart, catalog: Catalog, lake: LakeResource, *, keys: Iterable[Key] | None, afresh: bool) -> Outcome:
+    """Compute, and say what was done in the words of the UI."""
+    commits = list(compute(mart, catalog=catalog, storage=lake.storage(), keys=keys, afresh=afresh))
+    rows: Counter[Key] = Counter()
+    for commit in commits:
+        rows.update(commit.rows)
+    table = lake.find(specs.gold(mart))[f"gold/{mart.name}"]
+    metadata = {
+        "dagster/row_count": 0 if table is None else int(table.files()["num_records"].sum()),
+        "rows_computed": sum(rows.values()),
+        "partitions_computed": len(rows),
+        "rows_read": sum(commit.read for commit in commits),
+        "input_versions": dg.MetadataValue.json(commits[-1].inputs if commits else {}),
+        "delta_version": -1 if table is None else table.version,
+    }
+    return Outcome(table=table, touched=rows, metadata=metadata)
 
 
 def _mapping(mart: Mart) -> dg.PartitionMapping | None:

@@ -1,11 +1,19 @@
 """Silver assets: typed, deduplicated, gated rows of one dataset."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import dagster as dg
 
-from dagster_project.assets.describe import asset_key, by_hand, chosen_keys, common, explained, report_partitions
+from dagster_project.assets.describe import (
+    Outcome,
+    asset_key,
+    by_hand,
+    chosen_keys,
+    common,
+    explained,
+    report_partitions,
+)
 from dagster_project.assets.partitions import dataset_partitions
 from dagster_project.checks import silver as checks
 from dagster_project.contract.model import Dataset
@@ -16,7 +24,7 @@ from dagster_project.resources.lake import LakeResource
 
 
 def silver_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
-    """Merges new Bronze rows into the chosen table partitions, or into all that have some."""
+    """Merges new Bronze rows into the chosen table partitions."""
     key = asset_key("silver", dataset.name)
 
     @dg.asset(
@@ -29,29 +37,34 @@ def silver_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
     def silver(
         context: dg.AssetExecutionContext, lake: LakeResource
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-        commits: list[Refined] = []
-        written: Counter[Key] = Counter()
         with explained():
-            for commit in refine(dataset, storage=lake.storage(), keys=chosen_keys(context), afresh=by_hand(context)):
-                context.log.info(f"version {commit.version}: {sum(commit.read.values())} rows read, {commit.quarantined} quarantined")
-                commits.append(commit)
-                written.update({**dict.fromkeys(commit.read, 0), **commit.written})
-            table = lake.find(specs.silver(dataset))[f"silver/{dataset.name}"]
-        report_partitions(context, table, written)
-        reasons = sum((Counter(commit.reasons) for commit in commits), Counter[str]())
-        yield dg.MaterializeResult(
-            metadata={
-                "dagster/row_count": 0 if table is None else int(table.files()["num_records"].sum()),
-                "rows_read": sum(sum(commit.read.values()) for commit in commits),
-                "rows_added": sum(written.values()),
-                "superseded": sum(commit.superseded for commit in commits),
-                "quarantined": sum(commit.quarantined for commit in commits),
-                "quarantine_reasons": dg.MetadataValue.json(dict(reasons.most_common(10))),
-                "deleted": sum(commit.deleted for commit in commits),
-                "delta_version": -1 if table is None else table.version,
-                **({} if table is None else {"sample": checks.sample(dataset, table, list(written))}),
-            }
-        )
-        yield from checks.results(dataset, table, commits, key)
+            outcome, commits = run_silver(dataset, lake, keys=chosen_keys(context), afresh=by_hand(context))
+        report_partitions(context, outcome)
+        yield dg.MaterializeResult(metadata=outcome.metadata)
+        yield from checks.results(dataset, outcome.table, commits, key)
 
     return silver
+
+
+def run_silver(
+    dataset: Dataset, lake: LakeResource, *, keys: Iterable[Key] | None, afresh: bool
+) -> tuple[Outcome, list[Refined]]:
+    """Refine, and say what was done in the words of the UI."""
+    commits = list(refine(dataset, storage=lake.storage(), keys=keys, afresh=afresh))
+    touched: Counter[Key] = Counter()
+    for commit in commits:
+        touched.update({**dict.fromkeys(commit.read, 0), **commit.written})
+    table = lake.find(specs.silver(dataset))[f"silver/{dataset.name}"]
+    reasons = sum((Counter(commit.reasons) for commit in commits), Counter[str]())
+    metadata = {
+        "dagster/row_count": 0 if table is None else int(table.files()["num_records"].sum()),
+        "rows_read": sum(sum(commit.read.values()) for commit in commits),
+        "rows_added": sum(touched.values()),
+        "superseded": sum(commit.superseded for commit in commits),
+        "quarantined": sum(commit.quarantined for commit in commits),
+        "quarantine_reasons": dg.MetadataValue.json(dict(reasons.most_common(10))),
+        "deleted": sum(commit.deleted for commit in commits),
+        "delta_version": -1 if table is None else table.version,
+        **({} if table is None else {"sample": checks.sample(dataset, table, list(touched))}),
+    }
+    return Outcome(table=table, touched=touched, metadata=metadata), commits

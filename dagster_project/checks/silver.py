@@ -54,6 +54,19 @@ def results(dataset: Dataset, table: Table | None, commits: Sequence[Refined], a
     )
 
 
+def as_evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    """A result as the event that Dagster stores, for runs that are not the asset's own."""
+    assert result.asset_key is not None
+    assert result.check_name is not None
+    return dg.AssetCheckEvaluation(
+        asset_key=result.asset_key,
+        check_name=result.check_name,
+        passed=result.passed,
+        severity=result.severity,
+        metadata=result.metadata,
+    )
+
+
 def doubled_keys(dataset: Dataset, table: Table, keys: Iterable[Key]) -> int:
     """Merge keys with more than one row, among the rows of some table partitions.
 

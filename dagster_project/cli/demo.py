@@ -29,7 +29,7 @@ def demo(
     """Bring a dataset from Kafka to Gold with Dagster's own daemon and sensors, and account for every offset."""
     from dagster_project.accounting.account import account
     from dagster_project.accounting.latency import latency
-    from dagster_project.cli.watch import watch
+    from dagster_project.cli.watch import wait_for_runs, watch
     from dagster_project.contract.loader import load_catalog
     from dagster_project.lake.storage import Storage
     from dagster_project.services import kafka, orchestrator
@@ -52,6 +52,8 @@ def demo(
             total = min(events or len(source), len(source))
             watch(contract, catalog, storage=storage, broker=broker, sender=sender, total=total, logs=logs)
         seconds = time.monotonic() - began
+        progress("Everything is in Gold; waiting for Dagster's runs to tell the UI of it")
+        wait_for_runs(settings.dagster_home)
     topic = broker.topic(contract.topic.name)
     found = account(contract, catalog=catalog, storage=storage, topic=topic, bootstrap_servers=servers)
     mart = next(mart for mart in catalog.marts_of(dataset) if len(mart.partitioned_by) > 1)
@@ -123,7 +125,7 @@ def _source(contract: Dataset, events: int | None) -> Source:
         return Flights(dataset=contract)
     from dagster_project.sources.orders import Orders
 
-    return Orders(dataset=contract, events=events or 200_000)
+    return Orders(dataset=contract, events=events or 200_000, seed=0)
 
 
 def _tell(figures: dict[str, float | int | None], settings: Settings, dataset: str) -> None:

@@ -82,6 +82,27 @@ def watch(
             time.sleep(_LOOK_S)
 
 
+def wait_for_runs(dagster_home: Path) -> None:
+    """Wait until the runs that brought the data have told the UI of it.
+
+    Raises:
+        AccountingError: a run does not end.
+    """
+    from dagster import DagsterInstance, RunsFilter  # costs over a second to import
+    from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+    deadline = time.monotonic() + _STALL_S
+    with DagsterInstance.from_config(str(dagster_home)) as instance:
+        while unfinished := instance.get_runs(RunsFilter(statuses=NOT_FINISHED_STATUSES)):
+            if time.monotonic() > deadline:
+                raise AccountingError(
+                    f"run {unfinished[0].run_id} ({unfinished[0].job_name}) does not end",
+                    expected=f"runs to end within {_STALL_S:.0f} s once the data is there",
+                    remedy="look at the run in the UI (`lakehouse dev`)",
+                )
+            time.sleep(_LOOK_S)
+
+
 def standing(contract: Dataset, catalog: Catalog, storage: Storage, broker: Broker) -> Standing:
     """Where a dataset stands, from the tables' logs and the broker's offsets."""
     marts = catalog.marts_of(contract.name)

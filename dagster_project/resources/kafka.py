@@ -5,7 +5,6 @@ from __future__ import annotations
 import dagster as dg
 
 from dagster_project.topics.broker import Broker
-from dagster_project.services.kafka import bootstrap_servers
 from dagster_project.settings import Settings
 
 
@@ -25,7 +24,12 @@ class KafkaResource(dg.ConfigurableResource[Broker]):
         Raises:
             ServiceError: none are configured and no local broker was started.
         """
-        return self.servers or bootstrap_servers(Settings.from_environment())
+        if self.servers:
+            return self.servers
+        # Imported late: each run pays for its imports, and with configured servers this one is not needed.
+        from dagster_project.services.kafka import bootstrap_servers
+
+        return bootstrap_servers(Settings.from_environment())
 
     def broker(self) -> Broker:
         return Broker(self.bootstrap())

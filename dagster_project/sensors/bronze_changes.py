@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from dagster_project.assets.catch_up import catch_up_job_name
 from dagster_project.assets.partitions import range_tags
 from dagster_project.contract.model import Catalog, Dataset, Mart
 from dagster_project.lake import specs
@@ -15,11 +16,17 @@ from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors.kafka_lag import INTERVAL_S
 from dagster_project.sensors.launch import reason_to_wait
 
-# Dagster writes two events of about 15 ms for each asset and table partition of a run: more than this many, and a run
-# keeps the UI waiting longer than its data takes.
-_KEYS_PER_RUN = 120
+# A range run tells Dagster of each asset and table partition twice, at its start and at its end, at some 20 ms an event:
+# up to this many keys that is a few seconds, and the UI shows which partitions are in progress or have failed.
+# A larger backlog is one catch-up run, which tells of each partition once, when it is done.
+_KEYS_PER_RUN = 60
+_BACKLOG = 120
 # Rectangles of one dataset that are launched at a tick; the rest follows at the next.
 _RUNS_PER_TICK = 8
+
+
+# Stands for the region of marts that have dates only.
+_NO_REGION = ""
 
 
 def refine_job_name(dataset: Dataset) -> str:
@@ -65,22 +72,19 @@ def _work(catalog: Catalog, tables: Mapping[str, Table | None]) -> Iterator[tupl
         keys = set(pending_silver(dataset, tables))
         for mart in by_rectangle(catalog, dataset):
             keys.update(pending_gold(mart, tables))
-        job_name = refine_job_name(dataset)
-        tags = {"lakehouse/dataset": dataset.name}
-        requests = [
-            dg.RunRequest(job_name=job_name, tags={**tags, **range_tags(rectangle)})
-            for rectangle in rectangles(keys, regions=dataset.regions, most=_KEYS_PER_RUN)
-        ]
-        # Deletes name no table partition: a run without one works on everything that is pending.
-        yield job_name, requests or ([dg.RunRequest(job_name=job_name, tags=tags)] if keys else [])
-    for mart in catalog.marts:
-        if len(mart.partitioned_by) == 1:
-            dates = [Key(key.date, "") for key in pending_gold(mart, tables)]
-            job_name = aggregate_job_name(mart)
-            yield job_name, [
-                dg.RunRequest(job_name=job_name, tags={"lakehouse/mart": mart.name, **range_tags(rectangle)})
-                for rectangle in rectangles(dates, regions=("",), most=_KEYS_PER_RUN)
-            ]
+        if len(keys) > _BACKLOG or Key(None, None) in keys:
+            yield catch_up_job_name(dataset), [dg.RunRequest(job_name=catch_up_job_name(dataset))]
+            continue
+        yield refine_job_name(dataset), _range_runs(refine_job_name(dataset), keys, regions=dataset.regions)
+        for mart in catalog.marts_of(dataset.name):
+            if len(mart.partitioned_by) == 1:
+                dates = {Key(key.date, _NO_REGION) for key in pending_gold(mart, tables)}
+                yield aggregate_job_name(mart), _range_runs(aggregate_job_name(mart), dates, regions=(_NO_REGION,))
+
+
+def _range_runs(job_name: str, keys: set[Key], *, regions: tuple[str, ...]) -> list[dg.RunRequest]:
+    covering = rectangles(keys, regions=regions, most=_KEYS_PER_RUN)
+    return [dg.RunRequest(job_name=job_name, tags=range_tags(rectangle)) for rectangle in covering]
 
 
 def by_rectangle(catalog: Catalog, dataset: Dataset) -> list[Mart]:

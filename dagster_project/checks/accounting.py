@@ -1,0 +1,34 @@
+"""The check of the one rule: every offset below the cursor has exactly one place."""
+
+import dagster as dg
+
+from dagster_project.accounting.account import account
+from dagster_project.assets.describe import asset_key, explained
+from dagster_project.contract.model import Catalog, Dataset
+from dagster_project.resources.kafka import KafkaResource
+from dagster_project.resources.lake import LakeResource
+
+NAME = "every_offset_accounted_for"
+
+
+def accounting_check(dataset: Dataset, *, catalog: Catalog) -> dg.AssetChecksDefinition:
+    """Accounts for a dataset's offsets from the tables and the broker, as `lakehouse verify` does."""
+
+    @dg.asset_check(
+        asset=asset_key("bronze", dataset.name),
+        name=NAME,
+        description="Each offset is a Silver row, superseded, quarantined, a tombstone, a gap, or declared lost.",
+    )
+    def every_offset_accounted_for(kafka: KafkaResource, lake: LakeResource) -> dg.AssetCheckResult:
+        with explained():
+            topic = kafka.broker().topic(dataset.topic.name)
+            found = account(
+                dataset, catalog=catalog, storage=lake.storage(), topic=topic, bootstrap_servers=kafka.bootstrap()
+            )
+        counts = ("offsets", "silver_rows", "superseded", "quarantined", "tombstones", "gaps", "lost", "pending", "unaccounted")
+        metadata: dict[str, int | str] = {name: getattr(found, name) for name in counts}
+        return dg.AssetCheckResult(
+            passed=found.accounted, metadata={**metadata, "problems": "\n".join(found.problems) or "none"}
+        )
+
+    return every_offset_accounted_for
