@@ -1,5 +1,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test dev lint screenshots clean
+# Byte code makes every start after the first much faster; some CI environments switch it off.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## List these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'

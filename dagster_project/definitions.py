@@ -6,17 +6,22 @@ import dagster as dg
 
 from dagster_project.assets.bronze import bronze_asset, topic_spec
 from dagster_project.assets.catch_up import catch_up_job
-from dagster_project.assets.describe import asset_key
 from dagster_project.assets.gold import gold_asset
 from dagster_project.assets.silver import silver_asset
 from dagster_project.checks.accounting import accounting_check
 from dagster_project.checks.freshness import freshness_checks
 from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Catalog
+from dagster_project.naming import asset_key
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors.accounting import accounting_sensor, verify_job_name
-from dagster_project.sensors.bronze_changes import aggregate_job_name, bronze_changes_sensor, by_rectangle, refine_job_name
+from dagster_project.sensors.bronze_changes import (
+    aggregate_job_name,
+    bronze_changes_sensor,
+    by_rectangle,
+    refine_job_name,
+)
 from dagster_project.sensors.freshness import freshness_sensor
 from dagster_project.sensors.kafka_lag import ingest_job_name, kafka_lag_sensor
 from dagster_project.settings import Settings

@@ -42,17 +42,30 @@ def latency(dataset: Dataset, mart: Mart, *, storage: Storage) -> Latency | None
         .collect(engine="in-memory")
     )
     on = list(specs.KEYS)
-    in_silver = events.join_asof(refined.sort("_batch_id"), on="_batch_id", by=on, strategy="forward", check_sortedness=False)
+    in_silver = events.join_asof(
+        refined.sort("_batch_id"), on="_batch_id", by=on, strategy="forward", check_sortedness=False
+    )
     if len(mart.partitioned_by) == 1:
         on = [DATE_COLUMN]
-    in_gold = in_silver.drop_nulls("silver").sort("silver").join_asof(
-        computed.sort("silver").drop([] if len(on) > 1 else [REGION_COLUMN]), on="silver", by=on, strategy="forward", check_sortedness=False
+    in_gold = (
+        in_silver.drop_nulls("silver")
+        .sort("silver")
+        .join_asof(
+            computed.sort("silver").drop([] if len(on) > 1 else [REGION_COLUMN]),
+            on="silver",
+            by=on,
+            strategy="forward",
+            check_sortedness=False,
+        )
     )
-    seconds = in_gold.drop_nulls("at").select(((pl.col("at") - pl.col("_kafka_timestamp")).dt.total_milliseconds() / 1000).alias("s"))["s"]
+    seconds = in_gold.drop_nulls("at").select(
+        ((pl.col("at") - pl.col("_kafka_timestamp")).dt.total_milliseconds() / 1000).alias("s")
+    )["s"]
     if seconds.is_empty():
         return None
     p50, p95 = seconds.quantile(0.5, "linear"), seconds.quantile(0.95, "linear")
-    assert p50 is not None and p95 is not None
+    assert p50 is not None
+    assert p95 is not None
     return Latency(p50_s=round(p50, 3), p95_s=round(p95, 3))
 
 
@@ -63,5 +76,11 @@ def _history(table: Table, prefix: str) -> pl.DataFrame:
         for commit in table.commits(table.first_commit())
         for key, value in cursor_keys(commit.cursors, prefix).items()
     ]
-    schema = {DATE_COLUMN: pl.Date, REGION_COLUMN: pl.String, "value": pl.Int64, "version": pl.Int64, "at": pl.Datetime("ms", "UTC")}
+    schema = {
+        DATE_COLUMN: pl.Date,
+        REGION_COLUMN: pl.String,
+        "value": pl.Int64,
+        "version": pl.Int64,
+        "at": pl.Datetime("ms", "UTC"),
+    }
     return pl.DataFrame(rows, schema=schema, orient="row")

@@ -1,18 +1,21 @@
 """Bronze assets: one for each topic, and the topic itself upstream of it."""
 
 from collections import Counter
+from typing import Any
 
 import dagster as dg
 
-from dagster_project.assets.describe import Outcome, asset_key, common, explained, report_partitions
+from dagster_project.assets.describe import Outcome, common, report_partitions
 from dagster_project.assets.partitions import dataset_partitions
 from dagster_project.contract.model import Dataset
+from dagster_project.failure import explained
 from dagster_project.ingest.bronze import Batch, ingest
 from dagster_project.ingest.cursor import Cursor, lag
 from dagster_project.ingest.fetch import Limits
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
 from dagster_project.lake.table import Table
+from dagster_project.naming import asset_key
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
 from dagster_project.topics.broker import Topic
@@ -50,15 +53,24 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
         partitions_def=dataset_partitions(dataset),
         deps=[asset_key("kafka", dataset.name)],
     )
-    def bronze(context: dg.AssetExecutionContext, kafka: KafkaResource, lake: LakeResource) -> dg.MaterializeResult[None]:
+    def bronze(
+        context: dg.AssetExecutionContext, kafka: KafkaResource, lake: LakeResource
+    ) -> dg.MaterializeResult[Any]:
         batches: list[Batch] = []
         rows: Counter[Key] = Counter()
         with explained():
             servers, storage = kafka.bootstrap(), lake.storage()
             for batch in ingest(
-                dataset, bootstrap_servers=servers, storage=storage, limits=Limits(), seconds=_RUN_SECONDS, warn=context.log.warning
+                dataset,
+                bootstrap_servers=servers,
+                storage=storage,
+                limits=Limits(),
+                seconds=_RUN_SECONDS,
+                warn=context.log.warning,
             ):
-                context.log.info(f"batch {batch.batch_id}: {batch.events} events, {batch.poison} poison, version {batch.version}")
+                context.log.info(
+                    f"batch {batch.batch_id}: {batch.events} events, {batch.poison} poison, version {batch.version}"
+                )
                 batches.append(batch)
                 rows.update(batch.rows)
             table = lake.find(specs.bronze(dataset))[f"bronze/{dataset.name}"]
@@ -87,6 +99,7 @@ def _outcome(table: Table | None, rows: Counter[Key], batches: list[Batch], topi
             "kafka_offsets": _offsets(batches),
             "lag": lag(cursor, topic),
             "delta_version": -1 if table is None else table.version,
+            "commit_seconds": round(sum(batch.seconds for batch in batches), 3),
         },
     )
 

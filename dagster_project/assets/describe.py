@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import dagster as dg
 import polars as pl
@@ -14,18 +13,14 @@ import polars as pl
 from dagster_project.assets.partitions import partition_name, table_key
 from dagster_project.contract.dtypes import describe
 from dagster_project.contract.model import Column, Dataset, Mart
-from dagster_project.errors import LakeError, LakehouseError
 from dagster_project.lake.keys import Key
 from dagster_project.lake.storage import Layer
 from dagster_project.lake.table import Table
+from dagster_project.naming import asset_key
 
 # A stale writer or a passing fault of the store starts over from the committed state; two further tries are enough
 # for a passing fault and few enough that a lasting one is seen within seconds.
 RETRIES = dg.RetryPolicy(max_retries=2, delay=1, jitter=dg.Jitter.FULL)
-
-
-def asset_key(layer: Layer | str, name: str) -> dg.AssetKey:
-    return dg.AssetKey([layer, name])
 
 
 def column_schema(columns: tuple[Column, ...]) -> dg.TableSchema:
@@ -43,7 +38,22 @@ def column_schema(columns: tuple[Column, ...]) -> dg.TableSchema:
     )
 
 
-def common(contract: Dataset | Mart, *, layer: Layer, uri: str, kinds: set[str]) -> dict[str, Any]:
+class AssetArguments(TypedDict):
+    """Arguments of `dagster.asset`."""
+
+    key: dg.AssetKey
+    group_name: str
+    owners: list[str]
+    kinds: set[str]
+    code_version: str
+    freshness_policy: dg.FreshnessPolicy
+    backfill_policy: dg.BackfillPolicy
+    retry_policy: dg.RetryPolicy
+    pool: str
+    metadata: dict[str, Any]
+
+
+def common(contract: Dataset | Mart, *, layer: Layer, uri: str, kinds: set[str]) -> AssetArguments:
     """Arguments that every table asset takes from its contract."""
     freshness = contract.slo.freshness if isinstance(contract, Dataset) else contract.freshness
     return {
@@ -52,7 +62,9 @@ def common(contract: Dataset | Mart, *, layer: Layer, uri: str, kinds: set[str])
         "owners": list(contract.owners),
         "kinds": kinds,
         "code_version": contract.version,
-        "freshness_policy": dg.FreshnessPolicy.time_window(fail_window=freshness + dt.timedelta(minutes=1), warn_window=freshness),
+        "freshness_policy": dg.FreshnessPolicy.time_window(
+            fail_window=freshness + dt.timedelta(minutes=1), warn_window=freshness
+        ),
         "backfill_policy": dg.BackfillPolicy.single_run(),
         "retry_policy": RETRIES,
         # One run at a time for each table: correctness does not depend on it, wasted work does.
@@ -108,7 +120,11 @@ def report_partitions(context: dg.AssetExecutionContext, outcome: Outcome) -> No
 
 
 def log_partitions(
-    context: dg.OpExecutionContext | dg.AssetExecutionContext, asset: dg.AssetKey, outcome: Outcome, *, keys: Iterable[Key]
+    context: dg.OpExecutionContext | dg.AssetExecutionContext,
+    asset: dg.AssetKey,
+    outcome: Outcome,
+    *,
+    keys: Iterable[Key],
 ) -> None:
     """Tell Dagster of partitions that the run was not launched for."""
     totals = partition_rows(outcome.table)
@@ -125,13 +141,3 @@ def partition_rows(table: Table | None) -> dict[Key, int]:
     columns = list(table.spec.partition_by)
     counts = table.files().group_by(columns).agg(pl.sum("num_records"))
     return {Key(row[0], row[1] if len(columns) > 1 else None): row[-1] for row in counts.iter_rows()}
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turn the platform's errors into run failures that show what was found and what to do, without a needless retry."""
-    try:
-        yield
-    except LakehouseError as error:
-        metadata = {"found": error.found, "expected": error.expected, "to_do": error.remedy}
-        raise dg.Failure(str(error), metadata=metadata, allow_retries=isinstance(error, LakeError)) from error

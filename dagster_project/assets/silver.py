@@ -1,24 +1,21 @@
 """Silver assets: typed, deduplicated, gated rows of one dataset."""
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import dagster as dg
 
-from dagster_project.assets.describe import (
-    Outcome,
-    asset_key,
-    by_hand,
-    chosen_keys,
-    common,
-    explained,
-    report_partitions,
-)
+from dagster_project.assets.describe import Outcome, by_hand, chosen_keys, common, report_partitions
+from dagster_project.assets.lineage import silver_lineage
 from dagster_project.assets.partitions import dataset_partitions
 from dagster_project.checks import silver as checks
 from dagster_project.contract.model import Dataset
+from dagster_project.failure import explained
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
+from dagster_project.naming import asset_key
 from dagster_project.refine.silver import Refined, refine
 from dagster_project.resources.lake import LakeResource
 
@@ -36,7 +33,7 @@ def silver_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
     )
     def silver(
         context: dg.AssetExecutionContext, lake: LakeResource
-    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         with explained():
             outcome, commits = run_silver(dataset, lake, keys=chosen_keys(context), afresh=by_hand(context))
         report_partitions(context, outcome)
@@ -50,12 +47,14 @@ def run_silver(
     dataset: Dataset, lake: LakeResource, *, keys: Iterable[Key] | None, afresh: bool
 ) -> tuple[Outcome, list[Refined]]:
     """Refine, and say what was done in the words of the UI."""
+    began = time.process_time()
     commits = list(refine(dataset, storage=lake.storage(), keys=keys, afresh=afresh))
     touched: Counter[Key] = Counter()
     for commit in commits:
         touched.update({**dict.fromkeys(commit.read, 0), **commit.written})
     table = lake.find(specs.silver(dataset))[f"silver/{dataset.name}"]
     reasons = sum((Counter(commit.reasons) for commit in commits), Counter[str]())
+    warnings = sum((Counter(commit.warnings) for commit in commits), Counter[str]())
     metadata = {
         "dagster/row_count": 0 if table is None else int(table.files()["num_records"].sum()),
         "rows_read": sum(sum(commit.read.values()) for commit in commits),
@@ -63,8 +62,11 @@ def run_silver(
         "superseded": sum(commit.superseded for commit in commits),
         "quarantined": sum(commit.quarantined for commit in commits),
         "quarantine_reasons": dg.MetadataValue.json(dict(reasons.most_common(10))),
+        "rule_warnings": dg.MetadataValue.json(dict(warnings)),
         "deleted": sum(commit.deleted for commit in commits),
         "delta_version": -1 if table is None else table.version,
+        "cpu_seconds": round(time.process_time() - began, 3),
+        "dagster/column_lineage": silver_lineage(dataset),
         **({} if table is None else {"sample": checks.sample(dataset, table, list(touched))}),
     }
     return Outcome(table=table, touched=touched, metadata=metadata), commits

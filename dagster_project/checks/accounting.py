@@ -3,8 +3,9 @@
 import dagster as dg
 
 from dagster_project.accounting.account import account
-from dagster_project.assets.describe import asset_key, explained
 from dagster_project.contract.model import Catalog, Dataset
+from dagster_project.failure import explained
+from dagster_project.naming import asset_key
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
 
@@ -25,7 +26,17 @@ def accounting_check(dataset: Dataset, *, catalog: Catalog) -> dg.AssetChecksDef
             found = account(
                 dataset, catalog=catalog, storage=lake.storage(), topic=topic, bootstrap_servers=kafka.bootstrap()
             )
-        counts = ("offsets", "silver_rows", "superseded", "quarantined", "tombstones", "gaps", "lost", "pending", "unaccounted")
+        counts = (
+            "offsets",
+            "silver_rows",
+            "superseded",
+            "quarantined",
+            "tombstones",
+            "gaps",
+            "lost",
+            "pending",
+            "unaccounted",
+        )
         metadata: dict[str, int | str] = {name: getattr(found, name) for name in counts}
         return dg.AssetCheckResult(
             passed=found.accounted, metadata={**metadata, "problems": "\n".join(found.problems) or "none"}

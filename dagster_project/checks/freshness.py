@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from dagster_project.assets.describe import asset_key
 from dagster_project.contract.model import REGION_COLUMN, Dataset
 from dagster_project.lake import specs as tables
 from dagster_project.lake.table import Table
+from dagster_project.naming import asset_key
 from dagster_project.resources.lake import LakeResource
 
 
@@ -50,7 +50,12 @@ def freshness_checks(dataset: Dataset) -> dg.AssetChecksDefinition:
 
 def watermarks(dataset: Dataset, silver: Table) -> dict[str, dt.datetime]:
     """By region, the newest event time in Silver, from the log alone."""
-    newest = silver.files().filter(pl.col(REGION_COLUMN).is_not_null()).group_by(REGION_COLUMN).agg(pl.max(f"max.{dataset.event_time}"))
+    newest = (
+        silver.files()
+        .filter(pl.col(REGION_COLUMN).is_not_null())
+        .group_by(REGION_COLUMN)
+        .agg(pl.max(f"max.{dataset.event_time}"))
+    )
     return dict(newest.iter_rows())
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
-import polars as pl
 
 from dagster_project.contract.model import Dataset
 from dagster_project.lake import specs as tables
 from dagster_project.lake.keys import Key, frame_of
 from dagster_project.lake.table import Table
+from dagster_project.refine.merge import doubled_keys
 from dagster_project.refine.silver import Refined
 
 UNIQUE, PASS_RATE = "merge_key_unique", "rule_pass_rate"
 # Rows of the sample in the UI: enough to see the shape of the data, little enough to store with each run.
 _SAMPLE_ROWS = 5
+_SAMPLE_CHARACTERS = 60
 _CONFIDENTIAL = ("confidential", "restricted")
 
 
@@ -32,10 +33,12 @@ def specs(dataset: Dataset, asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def results(dataset: Dataset, table: Table | None, commits: Sequence[Refined], asset: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
+def results(
+    dataset: Dataset, table: Table | None, commits: Sequence[Refined], asset: dg.AssetKey
+) -> Iterator[dg.AssetCheckResult]:
     """Evaluate the checks on the table partitions that these commits touched."""
     touched = {key for commit in commits for key in (*commit.read, *commit.written)}
-    doubles = 0 if table is None else doubled_keys(dataset, table, touched)
+    doubles = 0 if table is None else _doubled_keys(dataset, table, touched)
     yield dg.AssetCheckResult(
         check_name=UNIQUE,
         asset_key=asset,
@@ -67,16 +70,12 @@ def as_evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
     )
 
 
-def doubled_keys(dataset: Dataset, table: Table, keys: Iterable[Key]) -> int:
-    """Merge keys with more than one row, among the rows of some table partitions.
-
-    Where a key may move between table partitions, the whole table is looked at.
-    """
+def _doubled_keys(dataset: Dataset, table: Table, keys: Iterable[Key]) -> int:
+    """Where a key may move between table partitions, the whole table is looked at."""
     files = table.files()
     if dataset.stable_partitions:
         files = files.join(frame_of(keys), on=tables.KEYS, how="semi", nulls_equal=True)
-    counts = table.rows(files).group_by(dataset.merge_key).len()
-    return int(counts.filter(pl.col("len") > 1).select(pl.len()).collect().item())
+    return doubled_keys(dataset, table, files)
 
 
 def sample(dataset: Dataset, table: Table, keys: Sequence[Key]) -> dg.MetadataValue:
@@ -84,6 +83,13 @@ def sample(dataset: Dataset, table: Table, keys: Sequence[Key]) -> dg.MetadataVa
     open_columns = [column.name for column in dataset.columns if column.classification not in _CONFIDENTIAL]
     files = table.files().join(frame_of(keys[-1:]), on=tables.KEYS, how="semi", nulls_equal=True)
     rows = table.rows(files).select(open_columns).head(_SAMPLE_ROWS).collect()
-    records = [dg.TableRecord({name: None if value is None else str(value) for name, value in row.items()}) for row in rows.iter_rows(named=True)]
+    records = [
+        dg.TableRecord({name: None if value is None else _short(str(value)) for name, value in row.items()})
+        for row in rows.iter_rows(named=True)
+    ]
     schema = dg.TableSchema(columns=[dg.TableColumn(name) for name in open_columns])
     return dg.MetadataValue.table(records=records, schema=schema)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SAMPLE_CHARACTERS else text[:_SAMPLE_CHARACTERS] + "…"

@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 def demo(
     dataset: Annotated[Literal["flights", "orders"], typer.Option(help="Which events.")] = "flights",
-    events: Annotated[int | None, typer.Option(min=1, help="How many; by default all flights, or 200,000 orders.")] = None,
+    events: Annotated[
+        int | None, typer.Option(min=1, help="How many; by default all flights, or 200,000 orders.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
 ) -> None:
     """Bring a dataset from Kafka to Gold with Dagster's own daemon and sensors, and account for every offset."""
@@ -46,7 +48,7 @@ def demo(
         admin.apply(step, bootstrap_servers=servers)
     source, broker = _source(contract, events), Broker(servers)
     progress("Starting Dagster's code server and daemon")
-    with orchestrator.running(settings) as logs:
+    with orchestrator.alone(settings), orchestrator.running(settings) as logs:
         began = time.monotonic()
         with _producing(source, settings, servers, events if dataset == "flights" else None) as sender:
             total = min(events or len(source), len(source))
@@ -103,7 +105,7 @@ class Sender(threading.Thread):
                 report=self._report,
             )
             self.produced = done.produced
-        except BaseException as error:  # raised again in the main thread
+        except BaseException as error:  # noqa: BLE001 raised again in the main thread
             self.error = error
 
     def _report(self, there: int) -> None:
@@ -111,7 +113,7 @@ class Sender(threading.Thread):
 
 
 @contextmanager
-def _producing(source: Source, settings: Settings, servers: str, limit: int | None) -> Iterator[Sender]:
+def _producing(source: Source, settings: Settings, servers: str, limit: int | None) -> Generator[Sender]:
     sender = Sender(source, settings, servers, limit)
     sender.start()
     yield sender
@@ -137,7 +139,11 @@ def _tell(figures: dict[str, float | int | None], settings: Settings, dataset: s
     else:
         console.print("All events were there already: nothing was added, nothing changed.")
     console.print("\nWhere to look next:", style="bold")
-    console.print('  lakehouse query "FROM gold.' + {"flights": "departures_daily", "orders": "revenue_daily"}[dataset] + ' LIMIT 10"')
+    console.print(
+        '  lakehouse query "FROM gold.'
+        + {"flights": "departures_daily", "orders": "revenue_daily"}[dataset]
+        + ' LIMIT 10"'
+    )
     console.print("  lakehouse dev        Dagster's UI, with the runs, partitions and checks of what just happened")
     console.print("  lakehouse verify     the same account, computed anew")
     console.print(f"  {settings.lake_uri}    the Delta tables", soft_wrap=True)

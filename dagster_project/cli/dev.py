@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
 import sys
 from typing import Annotated
 
@@ -31,6 +31,10 @@ def dev(port: Annotated[int | None, typer.Option(help="Of the UI; by default 300
     error_console.print(f"Dagster's UI: http://127.0.0.1:{chosen}", style="bold green", soft_wrap=True)
     workspace = str(REPOSITORY / "workspace.yaml")
     command = [sys.executable, "-m", "dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(chosen)]
-    environment = orchestrator.prepare(settings)
-    # Replaces this process: Ctrl-C and exit codes are Dagster's own.
-    os.execve(sys.executable, command, environment)
+    with orchestrator.alone(settings):
+        process = subprocess.Popen(command, env=orchestrator.prepare(settings))
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:  # reaches Dagster too, which ends its processes in order
+            code = process.wait()
+    raise typer.Exit(code)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 
 from dagster_project.errors import LakehouseError
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 console = Console(highlight=False)
 error_console = Console(stderr=True, highlight=False)
 

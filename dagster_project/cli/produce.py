@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dagster_project.cli.output import console, error_console, print_json
-from dagster_project.errors import ConfigurationError
+from dagster_project.cli.output import AsJson, console, error_console, print_json
 from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ app = typer.Typer(
 
 Rate = Annotated[float | None, typer.Option(min=0.001, help="Events per second; by default as fast as possible.")]
 Live = Annotated[bool, typer.Option("--live", help="Event times are now. Each live run is a stream of its own.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.command()
@@ -88,14 +86,7 @@ def sample(
 def _dataset(settings: Settings, name: str) -> Dataset:
     from dagster_project.contract.loader import load_catalog
 
-    datasets = {dataset.name: dataset for dataset in load_catalog(settings.contracts).datasets}
-    if name not in datasets:
-        raise ConfigurationError(
-            f"no dataset {name} in {settings.contracts}",
-            expected=f"one of {', '.join(datasets)}",
-            remedy="add its contract, or set LAKEHOUSE_PROJECT to the folder that has it",
-        )
-    return datasets[name]
+    return load_catalog(settings.contracts).dataset(name)
 
 
 def _publish(settings: Settings, source: Source, *, rate: float | None, limit: int | None, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dagster_project.cli.output import console, print_json
+from dagster_project.cli.output import AsJson, console, print_json
 from dagster_project.errors import ConfigurationError
 from dagster_project.settings import Settings
 
@@ -17,7 +17,7 @@ _SHOWN = 50
 
 def query(
     sql: Annotated[str, typer.Argument(help="A query over bronze.*, silver.*, gold.* and quarantine.*.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
 ) -> None:
     """Query the tables with DuckDB's SQL."""

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dagster_project.cli.output import console, print_json, progress
+from dagster_project.cli.output import AsJson, console, print_json, progress
 from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
     from dagster_project.services.kafka import Status
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def up(

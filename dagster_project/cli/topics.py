@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from dagster_project.cli.output import console, print_json
+from dagster_project.cli.output import AsJson, console, print_json
 from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
     from dagster_project.topics.plan import Step
 
 app = typer.Typer(help="Kafka topics, as the contracts want them.", no_args_is_help=True, rich_markup_mode=None)
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.command()
@@ -49,8 +48,8 @@ def _plan() -> tuple[str, list[Step]]:
     from dagster_project.topics import admin
 
     settings = Settings.from_environment()
-    servers = bootstrap_servers(settings)
     topics = [dataset.topic for dataset in load_catalog(settings.contracts).datasets]
+    servers = bootstrap_servers(settings)
     return servers, admin.plan_all(topics, bootstrap_servers=servers)
 
 

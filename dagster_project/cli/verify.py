@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dagster_project.cli.output import console, print_json
+from dagster_project.cli.output import AsJson, console, print_json
 from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 def verify(
     dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
-    payloads: Annotated[bool, typer.Option("--payloads", help="Compare every key and payload with the broker's.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    payloads: Annotated[
+        bool, typer.Option("--payloads", help="Compare every key and payload with the broker's.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Account for every offset, from the tables and the broker; exit with 1 if one has no proven place."""
     from dagster_project.accounting.account import account
@@ -55,7 +57,9 @@ def show(account: Account) -> None:
     """Print one account as a table, with the verdict under it."""
     from rich.table import Table
 
-    table = Table(title=f"{account.dataset}: where {account.offsets:,} offsets are", title_justify="left", show_header=False)
+    table = Table(
+        title=f"{account.dataset}: where {account.offsets:,} offsets are", title_justify="left", show_header=False
+    )
     table.add_column()
     table.add_column(justify="right")
     for name in ("silver_rows", "superseded", "quarantined", "tombstones", "gaps", "lost", "pending", "unaccounted"):

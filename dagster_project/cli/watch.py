@@ -89,11 +89,12 @@ def wait_for_runs(dagster_home: Path) -> None:
         AccountingError: a run does not end.
     """
     from dagster import DagsterInstance, RunsFilter  # costs over a second to import
-    from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+    from dagster_project.sensors.launch import UNFINISHED
 
     deadline = time.monotonic() + _STALL_S
     with DagsterInstance.from_config(str(dagster_home)) as instance:
-        while unfinished := instance.get_runs(RunsFilter(statuses=NOT_FINISHED_STATUSES)):
+        while unfinished := instance.get_runs(RunsFilter(statuses=UNFINISHED)):
             if time.monotonic() > deadline:
                 raise AccountingError(
                     f"run {unfinished[0].run_id} ({unfinished[0].job_name}) does not end",

@@ -65,6 +65,13 @@ def _type(item: SchemaProperty, path: Steps, report: Report) -> DataType:
     if logical == "array" and item.items is not None:
         # An element has no name of its own in the standard.
         element = item.items.model_copy(update={"name": item.items.name or "item"})
+        options = set(item.items.logicalTypeOptions or {}) - {"format"}
+        if options or item.items.enum:
+            found = "rules on the elements of a list"
+            expected = (
+                "an SQL rule, such as len(list_filter(name, lambda x: x < 0)) = 0; objects in lists may have rules"
+            )
+            report((*path, "items"), found, expected)
         return DataType(kind="list", element=_type(element, (*path, "items"), report))
     if logical == "object" and item.properties:
         return DataType(kind="struct", fields=compile_columns(item.properties, (*path, "properties"), report))
@@ -79,19 +86,33 @@ def _constraints(item: SchemaProperty, data_type: DataType, path: Steps, report:
     options: Mapping[str, Any] = item.logicalTypeOptions or {}
     text_format = options.get("format") if data_type.kind == "string" else None
     if text_format is not None and text_format not in _FORMATS:
-        report((*path, "logicalTypeOptions", "format"), repr(text_format), "one of " + ", ".join(_FORMATS) + ", or a pattern")
-    pattern = options.get("pattern", _FORMATS.get(text_format))
+        report(
+            (*path, "logicalTypeOptions", "format"),
+            repr(text_format),
+            "one of " + ", ".join(_FORMATS) + ", or a pattern",
+        )
+    pattern = options.get("pattern", _FORMATS.get(text_format or ""))
     if pattern is not None:
         try:
             pl.Series([""]).str.contains(pattern)
         except pl.exceptions.ComputeError as error:
             found = f"{pattern!r} ({str(error).splitlines()[-1]})"
-            report((*path, "logicalTypeOptions", "pattern"), found, "a regular expression without look-around or back-references")
+            report(
+                (*path, "logicalTypeOptions", "pattern"),
+                found,
+                "a regular expression without look-around or back-references",
+            )
             pattern = None
     for low, high in (("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems")):
         if low in options and high in options and options[low] > options[high]:
             report((*path, "logicalTypeOptions", low), f"{options[low]!r} > {options[high]!r}", f"{low} <= {high}")
-    minimum, maximum = (_bound(options.get(name), data_type, (*path, "logicalTypeOptions", name), report) for name in ("minimum", "maximum"))
+    kinds: tuple[type, ...] = {"string": (str,), "integer": (int,)}.get(data_type.kind, (int, float))
+    if misfits := [value.value for value in item.enum or () if not isinstance(value.value, kinds)]:
+        report((*path, "enum"), f"{misfits[0]!r} in the enum of a {data_type.kind}", f"values of type {data_type.kind}")
+    minimum, maximum = (
+        _bound(options.get(name), data_type, (*path, "logicalTypeOptions", name), report)
+        for name in ("minimum", "maximum")
+    )
     return Constraints(
         enum=tuple(value.value for value in item.enum or () if isinstance(value.value, (str, int, float))),
         minimum=minimum,

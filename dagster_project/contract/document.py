@@ -68,35 +68,46 @@ def read(source: Path) -> Document:
     try:
         node = yaml.compose(source.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     except UnicodeDecodeError as error:
-        raise refuse(source, {}, [Problem(path=(), found=f"not UTF-8 ({error.reason})", expected="UTF-8 text")]) from error
+        raise refuse(
+            source, {}, [Problem(path=(), found=f"not UTF-8 ({error.reason})", expected="UTF-8 text")]
+        ) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         lines = {(): mark.line + 1 if mark else 1}
-        problem = Problem(path=(), found=f"not YAML: {error.problem}", expected="valid YAML (check indentation and quotes)")
+        problem = Problem(
+            path=(), found=f"not YAML: {error.problem}", expected="valid YAML (check indentation and quotes)"
+        )
         raise refuse(source, lines, [problem]) from error
     if not isinstance(node, yaml.MappingNode):
-        raise refuse(source, {}, [Problem(path=(), found="no mapping", expected="a data contract: apiVersion, kind, id, …")])
+        raise refuse(
+            source, {}, [Problem(path=(), found="no mapping", expected="a data contract: apiVersion, kind, id, …")]
+        )
     lines: dict[Steps, int] = {}
-    data = _construct(node, (), lines)
-    problems = list(_schema_problems(data))
+    problems: list[Problem] = []
+    data = _construct(node, (), lines, problems)
+    problems += dict.fromkeys(_schema_problems(data))  # two rules of the standard may find the same
     if not problems:
         try:
             model = OpenDataContractStandard.model_validate(data)
         except ValidationError as error:
             problems = [
-                Problem(path=tuple(item["loc"]), found=f"{item['input']!r}", expected=item["msg"]) for item in error.errors()
+                Problem(path=tuple(item["loc"]), found=f"{item['input']!r}", expected=item["msg"])
+                for item in error.errors()
             ]
         else:
             return Document(source=source, data=data, model=model, lines=lines)
     raise refuse(source, lines, problems)
 
 
-def _construct(node: yaml.Node, path: Steps, lines: dict[Steps, int]) -> Any:
+def _construct(node: yaml.Node, path: Steps, lines: dict[Steps, int], problems: list[Problem]) -> Any:
     lines[path] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
-        return {key.value: _construct(value, (*path, key.value), lines) for key, value in node.value}
+        keys = [key.value for key, _ in node.value]
+        doubled = sorted({key for key in keys if keys.count(key) > 1})
+        problems += (Problem(path=(*path, key), found="the same key again", expected="each key once") for key in doubled)
+        return {key.value: _construct(value, (*path, key.value), lines, problems) for key, value in node.value}
     if isinstance(node, yaml.SequenceNode):
-        return [_construct(value, (*path, index), lines) for index, value in enumerate(node.value)]
+        return [_construct(value, (*path, index), lines, problems) for index, value in enumerate(node.value)]
     value = yaml.constructor.SafeConstructor().construct_object(node)  # pyright: ignore[reportUnknownMemberType] untyped
     # The standard's schema knows only JSON's types: unquoted dates are the strings that they were written as.
     return value if value is None or isinstance(value, (str, bool, int, float)) else node.value
@@ -114,7 +125,9 @@ def _schema_problems(data: dict[str, Any]) -> Iterator[Problem]:
         details = error.kind.as_dict()
         if unexpected := details.get("unexpected"):
             for key in unexpected:
-                yield Problem(path=(*path, key), found="no field of the standard", expected="a field of ODCS v3 (a typing error?)")
+                yield Problem(
+                    path=(*path, key), found="no field of the standard", expected="a field of ODCS v3 (a typing error?)"
+                )
         elif options := details.get("options"):
             yield Problem(path=path, found=f"{error.instance!r}", expected="one of " + ", ".join(map(str, options)))
         elif missing := details.get("property"):

@@ -46,13 +46,21 @@ def duckdb_type(data_type: DataType) -> str:
             assert data_type.element is not None
             return f"{duckdb_type(data_type.element)}[]"
         case "struct":
-            return "STRUCT(" + ", ".join(f'"{field.name}" {duckdb_type(field.type)}' for field in data_type.fields) + ")"
+            return (
+                "STRUCT(" + ", ".join(f'"{field.name}" {duckdb_type(field.type)}' for field in data_type.fields) + ")"
+            )
         case "integer":
             return "INTEGER" if data_type.bits == 32 else "BIGINT"
         case "decimal":
             return f"DECIMAL({data_type.precision}, {data_type.scale})"
         case kind:
-            return {"string": "VARCHAR", "number": "DOUBLE", "boolean": "BOOLEAN", "date": "DATE", "timestamp": "TIMESTAMPTZ"}[kind]
+            return {
+                "string": "VARCHAR",
+                "number": "DOUBLE",
+                "boolean": "BOOLEAN",
+                "date": "DATE",
+                "timestamp": "TIMESTAMPTZ",
+            }[kind]
 
 
 def describe(data_type: DataType) -> str:

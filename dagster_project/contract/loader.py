@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dagster_project.contract.compile import compile_dataset, compile_mart
+from dagster_project.contract.dataset import compile_dataset
 from dagster_project.contract.document import Document, Problem, read, refuse
+from dagster_project.contract.mart import compile_mart
 from dagster_project.contract.model import Catalog, Dataset, Mart
 from dagster_project.errors import ContractError
 
@@ -54,13 +55,17 @@ def _kind(document: Document) -> str:
     schema = document.model.schema_ or []
     kind = schema[0].physicalType if schema else None
     if kind not in ("topic", "table"):
-        problem = Problem(path=("schema", 0, "physicalType"), found=repr(kind), expected="topic (a dataset) or table (a mart)")
+        problem = Problem(
+            path=("schema", 0, "physicalType"), found=repr(kind), expected="topic (a dataset) or table (a mart)"
+        )
         raise refuse(document.source, document.lines, [problem])
     return kind
 
 
 def _claim(document: Document, field: str, name: str, taken: dict[str, Path]) -> None:
     if name in taken:
-        problem = Problem(path=("schema", 0, field), found=f"{name!r} is already taken by {taken[name]}", expected="another name")
+        problem = Problem(
+            path=("schema", 0, field), found=f"{name!r} is already taken by {taken[name]}", expected="another name"
+        )
         raise refuse(document.source, document.lines, [problem])
     taken[name] = document.source

@@ -109,7 +109,6 @@ class Dataset:
     """
 
     name: str
-    title: str
     version: str
     description: str
     domain: str
@@ -144,7 +143,6 @@ class Mart:
     """
 
     name: str
-    title: str
     version: str
     description: str
     domain: str

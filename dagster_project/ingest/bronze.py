@@ -16,11 +16,11 @@ from dagster_project.ingest import exact
 from dagster_project.ingest.cursor import Cursor, resume
 from dagster_project.ingest.decode import ERROR, Decoder
 from dagster_project.ingest.fetch import Fetched, Limits, publish_offsets, reading
-from dagster_project.topics.broker import Broker
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
+from dagster_project.topics.broker import Broker
 
 # Clocks of producers run ahead; a row of tomorrow still has a table partition, one of next week is a broken clock.
 _HORIZON = dt.timedelta(days=1)
@@ -80,7 +80,9 @@ def ingest(
                     pl.lit(dt.datetime.now(dt.UTC), TIMESTAMP).alias("_ingested_at"),
                 )
                 _still_ours(table, cursor)
-                version = table.commit(rows, cursors=after.to_table(), metadata={"batch_id": after.batch_id, "rows": len(rows)})
+                version = table.commit(
+                    rows, cursors=after.to_table(), metadata={"batch_id": after.batch_id, "rows": len(rows)}
+                )
                 yield _batch(rows, cursor, after, version, time.monotonic() - began)
                 cursor = after
             if fetched.caught_up:
@@ -110,13 +112,17 @@ def place(dataset: Dataset, fetched: Fetched, decoder: Decoder) -> pl.DataFrame:
     """Decode messages and give each its kind and table partition: Bronze's columns but the batch's own two."""
     messages = fetched.messages
     empty = messages["_payload"].is_null()
-    decoded = pl.concat([decoder.decode(messages.filter(~empty)["_payload"]), _deletes(dataset, messages.filter(empty))])
+    decoded = pl.concat(
+        [decoder.decode(messages.filter(~empty)["_payload"]), _deletes(dataset, messages.filter(empty))]
+    )
     # Back into the order of arrival: decoded rows first, deletes after them.
     order = pl.concat([(~empty).arg_true(), empty.arg_true()])
     rows = messages.hstack(decoded.with_columns(order.alias("_order")).sort("_order").drop("_order"))
     rows = rows.with_columns(
         pl.col(dataset.partition_time).dt.date().alias(DATE_COLUMN), pl.col(dataset.region).alias(REGION_COLUMN)
-    ).with_columns(pl.coalesce(ERROR, pl.when(pl.col("_payload").is_not_null()).then(_unroutable(dataset))).alias(ERROR))
+    ).with_columns(
+        pl.coalesce(ERROR, pl.when(pl.col("_payload").is_not_null()).then(_unroutable(dataset))).alias(ERROR)
+    )
     kind = (
         pl.when(pl.col(ERROR).is_not_null())
         .then(pl.lit(specs.POISON))
@@ -139,7 +145,9 @@ def _unroutable(dataset: Dataset) -> pl.Expr:
     regions = ", ".join(dataset.regions)
     return pl.coalesce(
         *reasons,
-        pl.when(~pl.col(REGION_COLUMN).is_in(dataset.regions)).then(pl.lit(f"{dataset.region}.enum: not one of {regions}")),
+        pl.when(~pl.col(REGION_COLUMN).is_in(dataset.regions)).then(
+            pl.lit(f"{dataset.region}.enum: not one of {regions}")
+        ),
         pl.when(~date.is_between(dataset.start_date, last)).then(
             pl.lit(f"{dataset.partition_time}.horizon: outside {dataset.start_date} to tomorrow")
         ),

@@ -63,7 +63,9 @@ class Decoder:
                 rows.append({**exact.decode(payload, self._columns), ERROR: None})
             except exact.Rejected as reason:
                 rows.append({ERROR: str(reason)})
-        exactly = pl.DataFrame(rows, schema={**self._schema, ERROR: pl.String}).with_columns(suspects.cast(pl.UInt32).alias("i"))
+        exactly = pl.DataFrame(rows, schema={**self._schema, ERROR: pl.String}).with_columns(
+            suspects.cast(pl.UInt32).alias("i")
+        )
         sound = frame.with_row_index("i").join(exactly.select("i"), on="i", how="anti")
         return pl.concat([sound, exactly.select(sound.columns)]).sort("i").drop("i")
 
@@ -88,24 +90,32 @@ def _query(columns: tuple[Column, ...]) -> str:
     loose = json.dumps({column.name: _loose(column.type) for column in columns}).replace("'", "''")
     paths = [(f'$."{column.name}"', column.type) for column in columns]
     nested = [leaf for column in columns for leaf in _leaves(column.type, f'$."{column.name}"')]
+    has_decimals = any(data_type.kind == "decimal" for _, data_type in (*paths, *nested))
     types = ", ".join(f"'{path}'" for path, _ in paths)
     target = "STRUCT(" + ", ".join(f'"{column.name}" {duckdb_type(column.type)}' for column in columns) + ")"
     doubts = [
         # Invalid JSON, and what DuckDB's parser forgives: trailing commas and the constants of JavaScript.
         "r IS NULL",
         r"regexp_matches(p, ',\s*[\]}]|NaN|Infinity|nan|inf')",
+        # A double holds 15 decimal digits exactly; amounts of more digits, or next to nothing, need the text itself.
+        *([r"regexp_matches(p, '[0-9.]{16}|[eE]-[0-9]{3}')"] if has_decimals else []),
         *(
             f"(k[{index}] IS NOT NULL AND k[{index}] NOT IN ({_quoted((*_JSON_TYPES[kind.kind], 'NULL'))}))"
             for index, (_, kind) in enumerate(paths, 1)
         ),
-        *(f"(k[{index}] IS NOT NULL AND k[{index}] <> 'NULL' AND t.\"{column.name}\" IS NULL)" for index, column in enumerate(columns, 1)),
+        *(
+            f"(k[{index}] IS NOT NULL AND k[{index}] <> 'NULL' AND t.\"{column.name}\" IS NULL)"
+            for index, column in enumerate(columns, 1)
+        ),
         *(
             f"len(list_filter(n{index}, lambda x: x NOT IN ({_quoted((*_JSON_TYPES[kind.kind], 'NULL'))}))) > 0"
             for index, (_, kind) in enumerate(nested)
         ),
         *(doubt for column in columns for doubt in _value_doubts(column)),
     ]
-    leaves = "".join(f", json_type(p, '{path}') AS n{index}" for index, (path, _) in enumerate(nested))
+    # A path through a list answers with a list of types, any other with one type.
+    kinds = [f"json_type(p, '{path}')" if "[*]" in path else f"[json_type(p, '{path}')]" for path, _ in nested]
+    leaves = "".join(f", {kind} AS n{index}" for index, kind in enumerate(kinds))
     selected = ", ".join(f't."{column.name}"' for column in columns)
     # MATERIALIZED keeps DuckDB from parsing again for every field that is taken out of the struct.
     return f"""
@@ -161,9 +171,12 @@ def _value_doubts(column: Column) -> Iterator[str]:
     if kind in ("timestamp", "date"):
         pattern = exact.TIMESTAMP_PATTERN if kind == "timestamp" else r"\d{4}-\d\d-\d\d"
         yield f"(r.{name} IS NOT NULL AND NOT regexp_full_match(r.{name}, '{pattern}'))"
+        # DuckDB's calendar is longer than Python's.
+        last = "9999-12-31 23:59:59.999999+00" if kind == "timestamp" else "9999-12-31"
+        yield f"t.{name} NOT BETWEEN '0001-01-01'::{duckdb_type(column.type)} AND '{last}'::{duckdb_type(column.type)}"
     elif kind == "decimal":
         yield f"(t.{name}::DOUBLE IS DISTINCT FROM r.{name})"
-        # A double holds 15 decimal digits exactly; longer amounts need the text itself.
+        # Written with an exponent, few digits make a long amount.
         yield f"abs(r.{name}) >= 1e{max(15 - column.type.scale, 0)}"
     elif kind in ("list", "struct"):
         yield f"(try_cast(t.{name} AS {_loose_sql(column.type)}) IS DISTINCT FROM r.{name})"

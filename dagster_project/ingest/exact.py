@@ -16,13 +16,23 @@ from dagster_project.contract.model import Column, DataType
 
 # Integers of more digits than this cannot be parsed in reasonable time and fit no column anyway.
 _MAX_DIGITS = 400
-TIMESTAMP_PATTERN = r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)?)?"
+_HUGE = 20  # decimal exponent that is beyond any 64-bit integer
+# Hours end at 23: some parsers take 24:00 for the next day, others do not.
+TIMESTAMP_PATTERN = r"\d{4}-\d\d-\d\d([T ]([01]\d|2[0-3]):\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]([01]\d|2[0-3]):\d\d)?)?"
 _TIMESTAMP = re.compile(TIMESTAMP_PATTERN)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_NAMES = {bool: "boolean", int: "number", Decimal: "number", str: "string", list: "array", dict: "object", type(None): "null"}
+_NAMES = {
+    bool: "boolean",
+    int: "number",
+    Decimal: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
 
 
-class Rejected(Exception):
+class Rejected(Exception):  # noqa: N818 a verdict on a payload, not a fault of ours
     """The payload does not fit the contract; the text is the reason, `<path>.<rule>: <what was found>`."""
 
 
@@ -63,10 +73,18 @@ def decode_key(key: bytes | None, columns: list[Column]) -> dict[str, Any]:
         if len(parts) != len(columns) or not all(parts):
             raise Rejected(f"key.parts: found {len(parts) if key else 0}, expected {len(columns)} joined with '|'")
         numeric = ("integer", "number", "decimal")
-        values = [Decimal(part) if column.type.kind in numeric else part for part, column in zip(parts, columns, strict=True)]
+        values = [
+            Decimal(part) if column.type.kind in numeric else part for part, column in zip(parts, columns, strict=True)
+        ]
+        # Python takes 'NaN' and 'Infinity' for numbers, too.
+        if any(isinstance(value, Decimal) and not value.is_finite() for value in values):
+            raise Rejected("key.type: not the merge key's values as text")
     except (UnicodeDecodeError, InvalidOperation) as error:
         raise Rejected("key.type: not the merge key's values as text") from error
-    return {column.name: _convert(value, column.type, f"key.{column.name}") for value, column in zip(values, columns, strict=True)}
+    return {
+        column.name: _convert(value, column.type, f"key.{column.name}")
+        for value, column in zip(values, columns, strict=True)
+    }
 
 
 def _integer(text: str) -> int:
@@ -84,7 +102,7 @@ def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(reversed(pairs))
 
 
-def _convert(value: Any, data_type: DataType, path: str) -> Any:
+def _convert(value: Any, data_type: DataType, path: str) -> Any:  # noqa: C901, PLR0912 one case a type
     if value is None:
         return None
     match data_type.kind, value:
@@ -95,7 +113,7 @@ def _convert(value: Any, data_type: DataType, path: str) -> Any:
             return value
         case "boolean", bool():
             return value
-        case ("integer" | "number" | "decimal"), bool():
+        case (("integer" | "number" | "decimal"), bool()):
             pass
         case "integer", int() | Decimal():
             return _as_integer(value, data_type, path)
@@ -113,7 +131,10 @@ def _convert(value: Any, data_type: DataType, path: str) -> Any:
             assert data_type.element is not None
             return [_convert(item, data_type.element, f"{path}[]") for item in value]
         case "struct", dict():
-            return {field.name: _convert(value.get(field.name), field.type, f"{path}.{field.name}") for field in data_type.fields}
+            return {
+                field.name: _convert(value.get(field.name), field.type, f"{path}.{field.name}")
+                for field in data_type.fields
+            }
         case _:
             pass
     raise _mismatch(value, data_type, path)
@@ -126,7 +147,7 @@ def _mismatch(value: Any, data_type: DataType, path: str) -> Rejected:
 
 def _as_integer(value: int | Decimal, data_type: DataType, path: str) -> int:
     # A huge exponent would be expanded into as many digits before any comparison.
-    if isinstance(value, Decimal) and (value.adjusted() > 20 or value != value.to_integral_value()):
+    if isinstance(value, Decimal) and (value.adjusted() > _HUGE or value != value.to_integral_value()):
         raise Rejected(f"{path}.type: found a fraction or a huge number, expected {describe(data_type)}")
     bound = 1 << (data_type.bits - 1)
     if not -bound <= int(value) < bound:

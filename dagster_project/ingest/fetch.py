@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import polars as pl
 import pyarrow as pa
@@ -87,8 +88,10 @@ class Fetcher:
                     self._event(message, error)
                     continue
                 messages.append(message)
-                partition = message.partition()
-                self._next[partition] = message.offset() + 1
+                partition, offset = message.partition(), message.offset()
+                assert partition is not None
+                assert offset is not None
+                self._next[partition] = offset + 1
                 self._ended.discard(partition)
                 size += len(message)
             if answered:
@@ -104,15 +107,15 @@ class Fetcher:
         )
 
     def _event(self, message: Message, error: BrokerError) -> None:
+        partition, offset = message.partition(), message.offset()
         match error.code():
-            case BrokerError._PARTITION_EOF:
-                partition, offset = message.partition(), message.offset()
+            case BrokerError._PARTITION_EOF if partition is not None and offset is not None:
                 self._next[partition] = max(self._next[partition], offset)
                 self._ended.add(partition)
             case BrokerError._AUTO_OFFSET_RESET | BrokerError.OFFSET_OUT_OF_RANGE:
                 raise OffsetLossError(
-                    f"topic {self._topic!r}, partition {message.partition()}: {error.str()}",
-                    expected=f"offset {self._next.get(message.partition())} to be there still",
+                    f"topic {self._topic!r}, partition {partition}: {error.str()}",
+                    expected="every offset to be there until it was read",
                     remedy="nothing was skipped; recover the events from another copy of the topic",
                 )
             case BrokerError._ALL_BROKERS_DOWN | BrokerError._AUTHENTICATION | BrokerError.TOPIC_AUTHORIZATION_FAILED:
@@ -131,7 +134,7 @@ class Fetcher:
 
 
 @contextmanager
-def reading(*, bootstrap_servers: str, topic: str, offsets: Mapping[int, int], group: str) -> Iterator[Fetcher]:
+def reading(*, bootstrap_servers: str, topic: str, offsets: Mapping[int, int], group: str) -> Generator[Fetcher]:
     """Assign all partitions at the given offsets; the group is for monitoring only and never decides what is read."""
     consumer = Consumer({**_CONSUMER, "bootstrap.servers": bootstrap_servers, "group.id": group})
     try:
@@ -150,7 +153,8 @@ def publish_offsets(*, bootstrap_servers: str, topic: str, offsets: Mapping[int,
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": group, "log_level": 0})
     try:
         consumer.commit(
-            offsets=[TopicPartition(topic, partition, offset) for partition, offset in offsets.items()], asynchronous=False
+            offsets=[TopicPartition(topic, partition, offset) for partition, offset in offsets.items()],
+            asynchronous=False,
         )
     except KafkaException as error:
         return str(error)
@@ -166,7 +170,8 @@ def _frame(messages: list[Message], topic: str) -> pl.DataFrame:
     correlations: list[str] = []
     for message in messages:
         correlation: bytes | None = None
-        for key, value in message.headers() or ():
+        # Values come as they were sent: librdkafka knows no text.
+        for key, value in cast("list[tuple[str, bytes | None]]", message.headers() or []):
             keys.append(key)
             values.append(value)
             if key == CORRELATION_HEADER:
@@ -175,7 +180,9 @@ def _frame(messages: list[Message], topic: str) -> pl.DataFrame:
         # Without a header the coordinates say as much.
         own = correlation.decode("utf-8", "replace") if correlation else None
         correlations.append(own or f"{topic}/{message.partition()}/{message.offset()}")
-    entries = pl.DataFrame({"key": pl.Series(keys, dtype=pl.String), "value": pl.Series(values, dtype=pl.Binary)}).to_struct()
+    entries = pl.DataFrame(
+        {"key": pl.Series(keys, dtype=pl.String), "value": pl.Series(values, dtype=pl.Binary)}
+    ).to_struct()
     # Arrow knows lists by their ends, which polars would have to find out by grouping.
     headers = pa.LargeListArray.from_arrays(pl.Series(ends, dtype=pl.Int64).to_arrow(), entries.to_arrow())
     return pl.DataFrame(

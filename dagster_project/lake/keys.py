@@ -56,8 +56,8 @@ def rectangles(keys: Iterable[Key], *, regions: Sequence[str], most: int) -> lis
     closed: list[Rectangle] = []
     for date in sorted(by_date):
         runs = set(_runs(sorted(by_date[date])))
-        for run in [run for run in open_ if run not in runs or (date - open_[run].last).days > 1]:
-            closed.append(open_.pop(run))
+        over = [run for run in open_ if run not in runs or (date - open_[run].last).days > 1]
+        closed.extend(open_.pop(run) for run in over)
         for run in sorted(runs):
             names = tuple(regions[run[0] : run[1] + 1])
             known = open_.get(run)
@@ -82,7 +82,10 @@ def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
 def keys_of(frame: pl.DataFrame) -> list[Key]:
     """The distinct keys of a frame with partition columns; a frame without regions gives keys without."""
     columns = [column for column in (DATE_COLUMN, REGION_COLUMN) if column in frame.columns]
-    return [Key(row[0], row[1] if len(row) > 1 else None) for row in frame.select(columns).unique().sort(columns).iter_rows()]
+    return [
+        Key(row[0], row[1] if len(row) > 1 else None)
+        for row in frame.select(columns).unique().sort(columns).iter_rows()
+    ]
 
 
 def frame_of(keys: Iterable[Key]) -> pl.DataFrame:

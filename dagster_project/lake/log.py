@@ -21,8 +21,13 @@ from dagster_project.errors import LakeError
 
 @dataclass(frozen=True, kw_only=True)
 class Commit:
-    """One version of a table: when it was committed (milliseconds since the epoch), what its writer says of it, and
-    the cursors that it moved."""
+    """One version of a table.
+
+    Attributes:
+        timestamp_ms: when it was committed, since the epoch; 0 where its writer did not say.
+        info: what its writer says of it.
+        cursors: those that it moved.
+    """
 
     version: int
     timestamp_ms: int
@@ -59,7 +64,7 @@ class CursorReader:
 
     def _from_checkpoint(self, uri: str, version: int) -> tuple[int, dict[str, int]]:
         versions: dict[int, str] = {}
-        for path in self._filesystem.glob(f"{uri}/_delta_log/*.checkpoint*.parquet"):
+        for path in map(str, self._filesystem.glob(f"{uri}/_delta_log/*.checkpoint*.parquet")):
             match = re.search(r"/(\d{20})\.checkpoint\.parquet$", path)
             if match is None:
                 raise LakeError(
@@ -83,7 +88,8 @@ def commits(filesystem: fsspec.AbstractFileSystem, uri: str, first: int, last: i
         FileNotFoundError: a commit is no longer in the log.
     """
     for version in range(first, last + 1):
-        content: bytes = filesystem.cat_file(f"{uri}/_delta_log/{version:020d}.json")
+        content = filesystem.cat_file(f"{uri}/_delta_log/{version:020d}.json")
+        assert isinstance(content, bytes)
         cursors: dict[str, int] = {}
         info: dict[str, Any] = {}
         for line in content.splitlines():

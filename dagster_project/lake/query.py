@@ -8,7 +8,7 @@ import polars as pl
 from dagster_project.contract.model import Catalog
 from dagster_project.errors import LakeError
 from dagster_project.lake import specs
-from dagster_project.lake.storage import Storage
+from dagster_project.lake.storage import LAYERS, Storage
 from dagster_project.lake.table import Table, TableSpec
 
 
@@ -20,7 +20,7 @@ def query(sql: str, *, catalog: Catalog, storage: Storage) -> pl.DataFrame:
     """
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        for layer in ("bronze", "silver", "quarantine", "gold"):
+        for layer in LAYERS:
             connection.execute(f"CREATE SCHEMA {layer}")
         for dataset in catalog.datasets:
             for spec in (specs.bronze(dataset), specs.silver(dataset), specs.quarantine(dataset)):
@@ -33,7 +33,10 @@ def query(sql: str, *, catalog: Catalog, storage: Storage) -> pl.DataFrame:
             # Materialized before the connection closes, and through Arrow: lists and decimals keep their types.
             return pl.DataFrame(connection.sql(sql).to_arrow_table())
         except duckdb.Error as error:
-            tables = [*(f"silver.{dataset.name}" for dataset in catalog.datasets), *(f"gold.{mart.name}" for mart in catalog.marts)]
+            tables = [
+                *(f"silver.{dataset.name}" for dataset in catalog.datasets),
+                *(f"gold.{mart.name}" for mart in catalog.marts),
+            ]
             raise LakeError(str(error), expected="SQL over " + ", ".join(tables), remedy="correct the SQL") from error
 
 
@@ -49,7 +52,9 @@ def _register(connection: duckdb.DuckDBPyConnection, spec: TableSpec, storage: S
 
 def _views(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     connection.execute(f'CREATE VIEW bronze."{name}" AS FROM "_bronze_{name}"')
-    connection.execute(f'CREATE VIEW silver."{name}" AS SELECT * EXCLUDE (_deleted) FROM "_silver_{name}" WHERE NOT _deleted')
+    connection.execute(
+        f'CREATE VIEW silver."{name}" AS SELECT * EXCLUDE (_deleted) FROM "_silver_{name}" WHERE NOT _deleted'
+    )
     # One place to look for everything that was held back: what could not be decoded, and what broke a rule.
     coordinates = "_kafka_partition, _kafka_offset, _kafka_timestamp, _correlation_id, _batch_id"
     connection.execute(f"""

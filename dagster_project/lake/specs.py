@@ -26,11 +26,11 @@ MESSAGE: dict[str, pl.DataType] = {
     "_headers": pl.List(pl.Struct({"key": pl.String(), "value": pl.Binary()})),
 }
 KEYS = (DATE_COLUMN, REGION_COLUMN)
-_PARTITION: dict[str, pl.DataType] = {DATE_COLUMN: pl.Date(), REGION_COLUMN: pl.String()}
+PARTITION: dict[str, pl.DataType] = {DATE_COLUMN: pl.Date(), REGION_COLUMN: pl.String()}
 
 
 def _contract_columns(dataset: Dataset) -> dict[str, pl.DataType]:
-    return {name: dtype for name, dtype in polars_schema(dataset.columns).items() if name not in _PARTITION}
+    return {name: dtype for name, dtype in polars_schema(dataset.columns).items() if name not in PARTITION}
 
 
 def bronze(dataset: Dataset) -> TableSpec:
@@ -45,7 +45,7 @@ def bronze(dataset: Dataset) -> TableSpec:
             "_error": pl.String(),
             **MESSAGE,
             **_contract_columns(dataset),
-            **_PARTITION,
+            **PARTITION,
         },
         partition_by=KEYS,
         statistics=("_batch_id", "_kind", "_kafka_offset", dataset.event_time),
@@ -59,7 +59,7 @@ def silver(dataset: Dataset) -> TableSpec:
     return TableSpec(
         layer="silver",
         name=dataset.name,
-        schema={**_contract_columns(dataset), **COORDINATES, "_deleted": pl.Boolean(), **_PARTITION},
+        schema={**_contract_columns(dataset), **COORDINATES, "_deleted": pl.Boolean(), **PARTITION},
         partition_by=KEYS,
         statistics=("_batch_id", dataset.event_time),
         description=dataset.description,
@@ -71,7 +71,7 @@ def quarantine(dataset: Dataset) -> TableSpec:
     return TableSpec(
         layer="quarantine",
         name=dataset.name,
-        schema={**COORDINATES, "_reasons": pl.List(pl.String()), "_quarantined_at": TIMESTAMP, **MESSAGE, **_PARTITION},
+        schema={**COORDINATES, "_reasons": pl.List(pl.String()), "_quarantined_at": TIMESTAMP, **MESSAGE, **PARTITION},
         partition_by=KEYS,
         statistics=("_batch_id", "_kafka_offset"),
         description=f"Rows of {dataset.name} that broke a rule of the contract.",

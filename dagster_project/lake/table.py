@@ -70,9 +70,14 @@ class Table:
             delta = DeltaTable(storage.table(spec.layer, spec.name), storage_options=dict(storage.options) or None)
         except TableNotFoundError:
             return None
-        except OSError as error:
+        except (DeltaError, OSError) as error:
             storage.check()
-            raise LakeError(f"{spec.layer}/{spec.name} cannot be read: {error}", remedy="look at the store's own log") from error
+            reason = str(error).partition("\n")[0]  # below it is a backtrace of delta-rs
+            raise LakeError(
+                f"{spec.layer}/{spec.name} cannot be read: {reason}",
+                expected="a Delta table whose log is whole",
+                remedy=f"look at the store's own log, and at {storage.table(spec.layer, spec.name)}/_delta_log",
+            ) from error
         return cls(spec, storage=storage, delta=delta)
 
     @classmethod
@@ -134,13 +139,13 @@ class Table:
 
     def first_commit(self) -> int:
         """The oldest version that the log still spells out."""
-        names = self._filesystem.glob(f"{self.uri}/_delta_log/*.json")
+        names = map(str, self._filesystem.glob(f"{self.uri}/_delta_log/*.json"))
         return min(int(name.rpartition("/")[2].removesuffix(".json")) for name in names)
 
     def files(self) -> pl.DataFrame:
         """One row a file: `path, size_bytes, num_records`, the partition columns, `min.` and `max.` of the statistics."""
         found = pl.DataFrame(self._delta.get_add_actions(flatten=True))
-        schema = {"path": pl.String(), "size_bytes": pl.Int64(), "num_records": pl.Int64()}
+        schema: dict[str, pl.DataType] = {"path": pl.String(), "size_bytes": pl.Int64(), "num_records": pl.Int64()}
         sources = {name: name for name in schema}
         for name in self.spec.partition_by:
             schema[name], sources[name] = self.spec.schema[name], f"partition.{name}"
@@ -168,6 +173,7 @@ class Table:
             hive_partitioning=True,
             hive_schema={name: self.spec.schema[name] for name in self.spec.partition_by},
             missing_columns="insert",  # files older than a column that the contract has gained
+            extra_columns="ignore",  # files with a column that the contract has dropped
             include_file_paths="_path" if with_path else None,
             storage_options=dict(self._storage.options) or None,
         )
@@ -210,7 +216,10 @@ class Table:
                 self._delta.schema(),
                 partition_by=list(self.spec.partition_by),
                 commit_properties=CommitProperties(
-                    custom_metadata={"commit_id": commit_id, **{name: str(value) for name, value in (metadata or {}).items()}},
+                    custom_metadata={
+                        "commit_id": commit_id,
+                        **{name: str(value) for name, value in (metadata or {}).items()},
+                    },
                     app_transactions=[Transaction(name, value) for name, value in cursors.items()],
                     max_commit_retries=None if self.spec.many_writers else 0,
                 ),
@@ -242,7 +251,11 @@ class Table:
         for file in files.iter_rows(named=True):
             values = {name: None if file[name] is None else str(file[name]) for name in self.spec.partition_by}
             yield RemoveAction(
-                path=file["path"], data_change=True, deletion_timestamp=now, size=file["size_bytes"], partition_values=values
+                path=file["path"],
+                data_change=True,
+                deletion_timestamp=now,
+                size=file["size_bytes"],
+                partition_values=values,
             )
 
 

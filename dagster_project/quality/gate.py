@@ -34,13 +34,21 @@ def judge(dataset: Dataset, frame: pl.DataFrame) -> Verdict:
         ContractError: an SQL rule of the contract cannot be run.
     """
     rules = compile_rules(dataset.columns)
-    marks = frame.select(rule.broken.fill_null(False).alias(rule.name) for rule in rules)
     sql = {rule.id: _broken(rule, frame) for rule in dataset.rules}
-    marks = marks.with_columns(sql[rule.id].alias(rule.id) for rule in dataset.rules if rule.severity == "error")
+    marks = frame.select(
+        *(rule.broken.fill_null(False).alias(rule.name) for rule in rules),
+        *(sql[rule.id].alias(rule.id) for rule in dataset.rules if rule.severity == "error"),
+    )
     if "_deleted" in frame.columns:
         marks = marks.with_columns(pl.all() & ~frame["_deleted"])
-    broken = marks.select(pl.any_horizontal(pl.all())).to_series() if marks.width else pl.repeat(False, len(frame), eager=True)
-    reasons = [[name for name, value in row.items() if value] for row in marks.filter(broken).iter_rows(named=True)]
+        sql = {name: broken & ~frame["_deleted"] for name, broken in sql.items()}
+    broken = (
+        marks.select(pl.any_horizontal(pl.all())).to_series()
+        if marks.width
+        else pl.repeat(False, len(frame), eager=True)
+    )
+    broken_marks = marks.filter(broken) if broken.any() else marks.clear()
+    reasons = [[name for name, value in row.items() if value] for row in broken_marks.iter_rows(named=True)]
     return Verdict(
         good=frame.filter(~broken),
         bad=frame.filter(broken).with_columns(pl.Series("_reasons", reasons, pl.List(pl.String))),

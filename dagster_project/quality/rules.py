@@ -33,7 +33,9 @@ def _column_rules(column: Column, value: pl.Expr) -> Iterator[tuple[str, pl.Expr
     if column.required:
         yield ".required", value.is_null()
     yield from _value_rules(column.constraints, column.type, value)
-    yield from _nested_rules(column.type, value)
+    for suffix, broken in _nested_rules(column.type, value):
+        # Nothing is required of the inside of an object that is not there.
+        yield suffix, broken & value.is_not_null()
 
 
 def _nested_rules(data_type: DataType, value: pl.Expr) -> Iterator[tuple[str, pl.Expr]]:
@@ -70,6 +72,6 @@ def _literal(bound: float | str, data_type: DataType) -> pl.Expr:
         moment = dt.datetime.fromisoformat(bound)
         if data_type.kind == "date":
             return pl.lit(moment.date())
-        return pl.lit(moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC), TIMESTAMP)
+        return pl.lit(moment.astimezone(dt.UTC) if moment.tzinfo else moment.replace(tzinfo=dt.UTC), TIMESTAMP)
     # A decimal column is compared as a decimal: money must not pass through a double.
     return pl.lit(str(bound)).cast(polars_type(data_type)) if data_type.kind == "decimal" else pl.lit(bound)

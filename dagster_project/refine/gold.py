@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, frame_of
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
-from dagster_project.refine.plan import cursor_name, pending_gold
+from dagster_project.refine.plan import cursor_name, pending_gold, within
 
 # Silver rows that one statement looks at: bounds memory whatever the backlog.
 _ROWS = 2_000_000
@@ -26,11 +25,9 @@ _ROWS = 2_000_000
 class Computed:
     """What one Gold commit did: rows by table partition, and the Silver versions that they were computed from."""
 
-    version: int
     rows: dict[Key, int]
     read: int
     inputs: dict[str, int]
-    seconds: float
 
 
 def compute(
@@ -54,9 +51,8 @@ def compute(
     gold = Table.open(specs.gold(mart), storage=storage)
     tables: dict[str, Table | None] = {f"silver/{name}": table for name, table in silvers.items()}
     pending = pending_gold(mart, {**tables, f"gold/{mart.name}": None if afresh else gold})
-    chosen = pending if keys is None else [key for key in pending if key in set(keys)]
+    chosen = within(pending, keys)
     for portion in _portions(chosen, mart, silvers):
-        began = time.monotonic()
         on = list(mart.partitioned_by)
         wanted = frame_of(portion).select(on)
         frames = {
@@ -65,19 +61,21 @@ def compute(
         }
         rows = run_sql(mart, frames)
         _check_keys(mart, rows, wanted)
-        version = gold.commit(
+        gold.commit(
             rows,
             remove=gold.files().join(wanted, on=on, how="semi"),
-            cursors={cursor_name(f"silver/{name}", key): silver.version for name, silver in silvers.items() for key in portion},
+            cursors={
+                cursor_name(f"silver/{name}", key): silver.version
+                for name, silver in silvers.items()
+                for key in portion
+            },
             metadata={"rows": len(rows)},
         )
         counts = {Key(row[0], row[1] if len(on) > 1 else None): row[-1] for row in rows.group_by(on).len().iter_rows()}
         yield Computed(
-            version=version,
             rows={key: counts.get(key, 0) for key in portion},
             read=sum(map(len, frames.values())),
             inputs={name: silver.version for name, silver in silvers.items()},
-            seconds=time.monotonic() - began,
         )
 
 
@@ -95,7 +93,9 @@ def run_sql(mart: Mart, inputs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         try:
             result = pl.DataFrame(connection.sql(mart.sql).to_arrow_table())
         except duckdb.Error as error:
-            raise _refuse(mart, str(error), "SQL that runs in DuckDB over " + ", ".join(f"silver.{name}" for name in inputs)) from error
+            raise _refuse(
+                mart, str(error), "SQL that runs in DuckDB over " + ", ".join(f"silver.{name}" for name in inputs)
+            ) from error
     wanted = polars_schema(mart.columns)
     if set(result.columns) != set(wanted):
         raise _refuse(mart, f"yields {', '.join(result.columns)}", f"the contract's columns: {', '.join(wanted)}")
@@ -106,7 +106,9 @@ def run_sql(mart: Mart, inputs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         raise _refuse(mart, f"a value does not fit: {error}", types) from error
     for column in mart.columns:
         if column.required and result[column.name].null_count():
-            raise _refuse(mart, f"{column.name} is null in {result[column.name].null_count()} rows", "a value, as required")
+            raise _refuse(
+                mart, f"{column.name} is null in {result[column.name].null_count()} rows", "a value, as required"
+            )
     if not result.select(mart.merge_key).is_duplicated().any():
         return result
     raise _refuse(mart, "yields a key twice", f"one row for each {', '.join(mart.merge_key)}")
@@ -116,7 +118,9 @@ def _check_keys(mart: Mart, rows: pl.DataFrame, wanted: pl.DataFrame) -> None:
     strays = rows.join(wanted, on=list(mart.partitioned_by), how="anti")
     if not strays.is_empty():
         found = ", ".join(map(str, strays.select(mart.partitioned_by).row(0)))
-        raise _refuse(mart, f"yields rows of {found}, which no input row belongs to", "rows of the inputs' own table partitions")
+        raise _refuse(
+            mart, f"yields rows of {found}, which no input row belongs to", "rows of the inputs' own table partitions"
+        )
 
 
 def _portions(keys: list[Key], mart: Mart, silvers: Mapping[str, Table]) -> Iterator[list[Key]]:
@@ -139,4 +143,6 @@ def _portions(keys: list[Key], mart: Mart, silvers: Mapping[str, Table]) -> Iter
 
 
 def _refuse(mart: Mart, found: str, expected: str) -> ContractError:
-    return ContractError(f"mart {mart.name}: the SQL {found}", expected=expected, remedy=f"mend the SQL beside {mart.source}")
+    return ContractError(
+        f"mart {mart.name}: the SQL {found}", expected=expected, remedy=f"mend the SQL beside {mart.source}"
+    )

@@ -15,7 +15,9 @@ from dagster_project.lake.keys import Key, frame_of, keys_of
 from dagster_project.lake.table import Table
 
 _PATH = "_path"
-_TIME = "_version_time"
+VERSION_TIME = "_version_time"
+# Versions of a key by age; the Kafka partition counts where a topic has grown and a key has moved.
+VERSION_ORDER = (VERSION_TIME, "_kafka_offset", "_kafka_partition")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +49,14 @@ def merge(dataset: Dataset, silver: Table, rows: pl.DataFrame) -> Merge:
     """
     key = list(dataset.merge_key)
     newest_first = dataset.write_mode == "upsert"
-    rows = rows.with_columns(_version_time(dataset))
-    order = [_TIME, "_kafka_offset", "_kafka_partition"]
+    rows = rows.with_columns(version_time(dataset))
+    order = list(VERSION_ORDER)
     latest = rows.sort(order, descending=newest_first).unique(key, keep="first", maintain_order=True)
     files = _candidates(dataset, silver, rows)
     present = (
         silver.rows(files, with_path=True)
         .join(latest.lazy().select(key), on=key, how="semi")
-        .with_columns(_version_time(dataset))
+        .with_columns(version_time(dataset))
         .select(*key, *order, _PATH, "_deleted")
         .collect(engine="in-memory")
     )
@@ -78,9 +80,15 @@ def merge(dataset: Dataset, silver: Table, rows: pl.DataFrame) -> Merge:
     )
 
 
-def _version_time(dataset: Dataset) -> pl.Expr:
+def doubled_keys(dataset: Dataset, silver: Table, files: pl.DataFrame | None = None) -> int:
+    """Merge keys with more than one row, in some files or the whole table; a merge leaves none behind."""
+    counts = silver.rows(files).group_by(dataset.merge_key).len().filter(pl.col("len") > 1)
+    return int(counts.select(pl.len()).collect().item())
+
+
+def version_time(dataset: Dataset) -> pl.Expr:
     """Event time; of a delete, which has none, the time at which it was sent."""
-    return pl.coalesce(dataset.event_time, "_kafka_timestamp").alias(_TIME)
+    return pl.coalesce(dataset.event_time, "_kafka_timestamp").alias(VERSION_TIME)
 
 
 def _candidates(dataset: Dataset, silver: Table, rows: pl.DataFrame) -> pl.DataFrame:

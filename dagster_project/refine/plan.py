@@ -50,7 +50,9 @@ def pending_silver(dataset: Dataset, tables: Mapping[str, Table | None]) -> list
     bronze = tables[f"bronze/{dataset.name}"]
     if bronze is None:
         return []
-    rows = pending_files(bronze, progress(tables[f"silver/{dataset.name}"])).select(specs.KEYS).unique(maintain_order=True)
+    rows = (
+        pending_files(bronze, progress(tables[f"silver/{dataset.name}"])).select(specs.KEYS).unique(maintain_order=True)
+    )
     return sorted((Key(*row) for row in rows.iter_rows()), key=str)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -35,7 +34,6 @@ class Refined:
         reasons: of quarantined rows, how often each rule was broken.
     """
 
-    version: int
     read: dict[Key, int]
     written: dict[Key, int]
     superseded: int
@@ -43,10 +41,11 @@ class Refined:
     deleted: int
     reasons: dict[str, int]
     warnings: dict[str, int]
-    seconds: float
 
 
-def refine(dataset: Dataset, *, storage: Storage, keys: Iterable[Key] | None, afresh: bool = False) -> Iterator[Refined]:
+def refine(
+    dataset: Dataset, *, storage: Storage, keys: Iterable[Key] | None, afresh: bool = False
+) -> Iterator[Refined]:
     """Bring table partitions of Silver up to date with Bronze; yields after each commit.
 
     Args:
@@ -65,15 +64,16 @@ def refine(dataset: Dataset, *, storage: Storage, keys: Iterable[Key] | None, af
     files = pending_files(bronze, {} if afresh else progress(silver))
     files = files.join(frame_of(within(keys_of(files), chosen)), on=specs.KEYS, how="semi", nulls_equal=True)
     for part in _portions(files):
-        began = time.monotonic()
         rows = _new_rows(bronze, part)
         verdict = judge(dataset, rows)
-        through = {Key(date, region): last for date, region, last in part.group_by(specs.KEYS).agg(pl.max("max._batch_id")).iter_rows()}
+        through = {
+            Key(date, region): last
+            for date, region, last in part.group_by(specs.KEYS).agg(pl.max("max._batch_id")).iter_rows()
+        }
         _quarantine(quarantine, verdict.bad, through)
         merged = merge(dataset, silver, verdict.good)
-        version = _publish(silver, merged, through)
+        _publish(silver, merged, through)
         yield Refined(
-            version=version,
             read=_counts(rows),
             written=_counts(merged.added),
             superseded=merged.superseded,
@@ -81,15 +81,16 @@ def refine(dataset: Dataset, *, storage: Storage, keys: Iterable[Key] | None, af
             deleted=merged.deleted,
             reasons=dict(Counter(verdict.bad["_reasons"].explode()).most_common()),
             warnings=verdict.warnings,
-            seconds=time.monotonic() - began,
         )
 
 
 def _portions(files: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """Split the work at table partitions, so that each commit finishes the partitions that it touches."""
-    sizes = files.group_by(specs.KEYS, maintain_order=True).agg(pl.sum("num_records")).sort(specs.KEYS, nulls_last=False)
+    sizes = (
+        files.group_by(specs.KEYS, maintain_order=True).agg(pl.sum("num_records")).sort(specs.KEYS, nulls_last=False)
+    )
     portions = sizes.with_columns((pl.col("num_records").cum_sum() // _ROWS).alias("_portion")).drop("num_records")
-    for (_,), part in portions.partition_by("_portion", as_dict=True, include_key=False).items():
+    for part in portions.partition_by("_portion", maintain_order=True, include_key=False):
         yield files.join(part, on=specs.KEYS, how="semi", nulls_equal=True)
 
 
@@ -111,19 +112,21 @@ def _quarantine(table: Table, bad: pl.DataFrame, through: Mapping[Key, int]) -> 
     """Commit quarantined rows first: should Silver's commit fail, the next run finds them here and adds none twice."""
     done = progress(table)
     seen = pl.Series([done.get(Key(*row), -1) for row in bad.select(specs.KEYS).iter_rows()], dtype=pl.Int64)
-    fresh = bad.filter(bad["_batch_id"] > seen).with_columns(pl.lit(dt.datetime.now(dt.UTC), TIMESTAMP).alias("_quarantined_at"))
+    fresh = bad.filter(bad["_batch_id"] > seen).with_columns(
+        pl.lit(dt.datetime.now(dt.UTC), TIMESTAMP).alias("_quarantined_at")
+    )
     moved = {cursor_name("bronze", key): batch for key, batch in through.items() if batch > done.get(key, -1)}
     if not fresh.is_empty():
         table.commit(fresh, cursors=moved, metadata={"rows": len(fresh)})
 
 
-def _publish(silver: Table, merged: Merge, through: Mapping[Key, int]) -> int:
+def _publish(silver: Table, merged: Merge, through: Mapping[Key, int]) -> None:
     # This commit is refused unless it becomes exactly the next version, so it may name itself.
     version = silver.version + 1
     cursors = {cursor_name("bronze", key): batch for key, batch in through.items()}
     cursors |= {cursor_name("changed", key): version for key in merged.touched}
     rows = pl.concat([merged.added, merged.kept])
-    return silver.commit(rows, remove=merged.rewritten, cursors=cursors, metadata={"rows": len(merged.added)})
+    silver.commit(rows, remove=merged.rewritten, cursors=cursors, metadata={"rows": len(merged.added)})
 
 
 def _counts(rows: pl.DataFrame) -> dict[Key, int]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dagster as dg
 
-from dagster_project.topics.broker import Broker
 from dagster_project.settings import Settings
+from dagster_project.topics.broker import Broker
 
 
 class KafkaResource(dg.ConfigurableResource[Broker]):

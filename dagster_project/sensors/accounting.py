@@ -44,7 +44,11 @@ def accounting_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefi
             batch, when = done.get(dataset.name, (-1, 0.0))
             wait = _WHEN_BUSY_S if pending_silver(dataset, tables) else _WHEN_IDLE_S
             newest = bronze.cursors()[BATCH]
-            if newest == batch or time.time() - when < wait or reason_to_wait(context.instance, verify_job_name(dataset)):
+            if (
+                newest == batch
+                or time.time() - when < wait
+                or reason_to_wait(context.instance, verify_job_name(dataset))
+            ):
                 continue
             requests.append(dg.RunRequest(job_name=verify_job_name(dataset)))
             done[dataset.name] = (newest, time.time())

@@ -21,8 +21,9 @@ from dagster_project.sensors.launch import reason_to_wait
 # A larger backlog is one catch-up run, which tells of each partition once, when it is done.
 _KEYS_PER_RUN = 60
 _BACKLOG = 120
-# Rectangles of one dataset that are launched at a tick; the rest follows at the next.
-_RUNS_PER_TICK = 8
+# Rectangles of one dataset that are launched at a tick; the rest follows at the next. Fewer than the runs that
+# `reason_to_wait` looks back on, so that it sees all of them.
+_RUNS_PER_TICK = 4
 
 
 # Stands for the region of marts that have dates only.
@@ -61,7 +62,11 @@ def bronze_changes_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.Sensor
                 notes.append(wait)
                 continue
             requests.extend(candidates[:_RUNS_PER_TICK])
-        return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("; ".join(notes) or "everything is current")
+        return (
+            dg.SensorResult(run_requests=requests)
+            if requests
+            else dg.SkipReason("; ".join(notes) or "everything is current")
+        )
 
     return bronze_changes
 
@@ -89,4 +94,8 @@ def _range_runs(job_name: str, keys: set[Key], *, regions: tuple[str, ...]) -> l
 
 def by_rectangle(catalog: Catalog, dataset: Dataset) -> list[Mart]:
     """Marts with the dataset's own table partitions, computed in the same run as its Silver."""
-    return [mart for mart in catalog.marts_of(dataset.name) if len(mart.partitioned_by) > 1 and mart.inputs[0] == dataset.name]
+    return [
+        mart
+        for mart in catalog.marts_of(dataset.name)
+        if len(mart.partitioned_by) > 1 and mart.inputs[0] == dataset.name
+    ]

@@ -56,7 +56,9 @@ def kafka_lag_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefin
                 notes.append(f"{dataset.name}: lag {behind}, {wait}")
                 continue
             context.log.info(f"{dataset.name}: lag {behind}")
-            requests.append(dg.RunRequest(job_name=job_name, tags={"lakehouse/dataset": dataset.name, "lakehouse/lag": str(behind)}))
+            requests.append(
+                dg.RunRequest(job_name=job_name, tags={"lakehouse/dataset": dataset.name, "lakehouse/lag": str(behind)})
+            )
         return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("; ".join(notes) or "no contracts")
 
     return kafka_lag

@@ -6,7 +6,7 @@ import time
 
 import dagster as dg
 
-_UNFINISHED = [
+UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -26,7 +26,7 @@ def reason_to_wait(instance: dg.DagsterInstance, job_name: str) -> str | None:
     """
     runs = instance.get_run_records(dg.RunsFilter(job_name=job_name), limit=_LOOK_BACK)
     for record in runs:
-        if record.dagster_run.status in _UNFINISHED:
+        if record.dagster_run.status in UNFINISHED:
             return f"{job_name} is running ({record.dagster_run.run_id[:8]})"
     failures = 0
     for record in runs:

@@ -8,11 +8,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from dagster_project.errors import ServiceError
+from dagster_project.services.lock import exclusive
 from dagster_project.services.ports import free_port
 from dagster_project.settings import REPOSITORY, Settings
 
@@ -22,6 +23,8 @@ MODULE = "dagster_project.definitions"
 _START_SECONDS = 120.0
 # The daemon ends its loops within a few seconds; the code server may ignore SIGTERM.
 _STOP_SECONDS = 10.0
+# Another one that is just ending gets this long.
+_LOCK_SECONDS = 3.0
 
 
 def prepare(settings: Settings) -> dict[str, str]:
@@ -38,8 +41,17 @@ def prepare(settings: Settings) -> dict[str, str]:
     }
 
 
+def alone(settings: Settings) -> AbstractContextManager[None]:
+    """Hold the installation: two daemons on one instance would each tick every sensor.
+
+    Raises:
+        ServiceError: another `lakehouse dev` or `lakehouse demo` holds it.
+    """
+    return exclusive(settings.home / "services" / "dagster" / "lock", patience=_LOCK_SECONDS)
+
+
 @contextmanager
-def running(settings: Settings) -> Iterator[Path]:
+def running(settings: Settings) -> Generator[Path]:
     """Run a code server and the daemon for as long as the context lasts; yields the folder of their logs.
 
     Raises:

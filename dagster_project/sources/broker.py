@@ -5,18 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 import confluent_kafka as ck
-from confluent_kafka.admin import AdminClient
 
 from dagster_project.errors import KafkaError
+from dagster_project.topics.client import admin_client, describe, identity
 
-# A broker that is up answers within milliseconds; this is for a slow machine, and still a wait that a person in front
-# of a terminal bears.
-CONNECT_SECONDS = 5.0
 # A broker learns of a topic that was just made within milliseconds; till then it says that there is none.
 NEWS_SECONDS = 2.0
 RETRY_SECONDS = 0.1
@@ -44,28 +40,13 @@ def topic_id(topic: str, *, bootstrap: str) -> str:
     Raises:
         KafkaError: no broker, or no such topic.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap}, logger=LOGGER)
+    admin = admin_client(bootstrap)
     deadline = time.monotonic() + NEWS_SECONDS
-    while True:
-        described = cast(
-            "dict[str, Future[Any]]",
-            admin.describe_topics(  # pyright: ignore[reportUnknownMemberType]
-                ck.TopicCollection([topic]), request_timeout=CONNECT_SECONDS
-            ),
-        )
-        try:
-            # Base64 may have a slash in it, and the id becomes the name of a folder.
-            return str(described[topic].result().topic_id).replace("/", "_")
-        except ck.KafkaException as exception:
-            error = exception.args[0]
-            if error.code() != ck.KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise KafkaError(
-                    f"the broker at {bootstrap} does not tell of topic {topic}: {error.str()}",
-                    remedy="see with lakehouse status that it runs; run lakehouse up if not",
-                ) from exception
-            if time.monotonic() > deadline:
-                raise KafkaError(f"no topic {topic} at {bootstrap}", remedy="run lakehouse topics apply") from exception
+    while topic not in (described := describe(admin, [topic], servers=bootstrap)):
+        if time.monotonic() > deadline:
+            raise KafkaError(f"no topic {topic} at {bootstrap}", remedy="run lakehouse topics apply")
         time.sleep(RETRY_SECONDS)
+    return identity(described[topic])
 
 
 def patiently(call: Callable[[float], Answer]) -> Answer:

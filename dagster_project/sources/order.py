@@ -37,6 +37,8 @@ NOTES = (
 # Of all orders: 60 % have no note, 10 % have a null; the others take one from the list.
 NOTE_ABSENT = 0.60
 NOTE_NULL = 0.70
+# Half of the notes are escaped to ASCII: both are the same JSON.
+NOTE_ASCII = 0.5
 
 
 @dataclass(kw_only=True, slots=True)
@@ -93,8 +95,7 @@ def place_order(rng: Random, *, at: dt.datetime) -> Order:
     }
     dice = rng.random()
     if dice >= NOTE_NULL:
-        # Half of the notes are escaped to ASCII: both are the same JSON.
-        columns["note"] = json.dumps(rng.choice(NOTES), ensure_ascii=rng.random() < 0.5)
+        columns["note"] = json.dumps(rng.choice(NOTES), ensure_ascii=rng.random() < NOTE_ASCII)
     elif dice >= NOTE_ABSENT:
         columns["note"] = "null"
     return Order(order_id=order_id, ordered_at=at, columns=columns, status="created", since=at)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from confluent_kafka import KafkaError as BrokerError
-from confluent_kafka import TopicCollection
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -18,7 +17,7 @@ from confluent_kafka.admin import (
 
 from dagster_project.contract.model import Topic
 from dagster_project.errors import KafkaError
-from dagster_project.topics.client import TIMEOUT_S, admin_client, answer
+from dagster_project.topics.client import TIMEOUT_S, admin_client, answer, describe
 from dagster_project.topics.plan import SETTINGS, Existing, Step, plan
 
 
@@ -31,7 +30,6 @@ def plan_all(topics: Iterable[Topic], *, bootstrap_servers: str) -> list[Step]:
     wanted = list(topics)
     admin = admin_client(bootstrap_servers)
     cluster = answer(admin.describe_cluster(request_timeout=TIMEOUT_S), servers=bootstrap_servers)
-    assert cluster is not None
     existing = _existing(admin, [topic.name for topic in wanted], bootstrap_servers)
     return [plan(topic, existing.get(topic.name), brokers=len(cluster.nodes)) for topic in wanted]
 
@@ -44,32 +42,34 @@ def apply(step: Step, *, bootstrap_servers: str) -> None:
     """
     admin = admin_client(bootstrap_servers)
     if step.action == "refuse":
-        raise KafkaError(f"topic {step.topic!r}: " + "; ".join(step.notes), remedy="correct the contract, then apply again")
+        raise KafkaError(
+            f"topic {step.topic!r}: " + "; ".join(step.notes), remedy="correct the contract, then apply again"
+        )
     if step.action == "create":
         topic = NewTopic(step.topic, step.partitions, step.replication_factor, config=dict(step.config))
         created = admin.create_topics([topic], request_timeout=TIMEOUT_S)[step.topic]
-        answer(created, servers=bootstrap_servers, accept=BrokerError.TOPIC_ALREADY_EXISTS)
+        answer(created, servers=bootstrap_servers, accept=(BrokerError.TOPIC_ALREADY_EXISTS,))
         return
     if step.action == "grow":
         partitions = NewPartitions(step.topic, step.partitions)
         answer(admin.create_partitions([partitions], request_timeout=TIMEOUT_S)[step.topic], servers=bootstrap_servers)
     if step.config:
-        entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in step.config.items()]
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in step.config.items()
+        ]
         resource = ConfigResource(ResourceType.TOPIC, step.topic, incremental_configs=entries)
         for future in admin.incremental_alter_configs([resource], request_timeout=TIMEOUT_S).values():
             answer(future, servers=bootstrap_servers)
 
 
 def _existing(admin: AdminClient, names: list[str], servers: str) -> Mapping[str, Existing]:
-    described = {
-        name: topic
-        for name, future in admin.describe_topics(TopicCollection(names), request_timeout=TIMEOUT_S).items()
-        if (topic := answer(future, servers=servers, accept=BrokerError.UNKNOWN_TOPIC_OR_PART)) is not None
-    }
+    described = describe(admin, names, servers=servers)
     if not described:
         return {}
-    futures = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in described], request_timeout=TIMEOUT_S)
-    configs = {resource.name: answer(future, servers=servers) or {} for resource, future in futures.items()}
+    futures = admin.describe_configs(
+        [ConfigResource(ResourceType.TOPIC, name) for name in described], request_timeout=TIMEOUT_S
+    )
+    configs = {resource.name: answer(future, servers=servers) for resource, future in futures.items()}
     return {
         name: Existing(
             partitions=len(topic.partitions),

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import IsolationLevel, TopicCollection, TopicPartition
+from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka import KafkaError as BrokerError
 from confluent_kafka.admin import OffsetSpec
 
 from dagster_project.errors import KafkaError
-from dagster_project.topics.client import TIMEOUT_S, admin_client, answer
+from dagster_project.topics.client import TIMEOUT_S, admin_client, answer, describe, identity
+
+# A topic that was just created, or whose broker just went, has no leader for a moment.
+_NOT_YET_LED = (
+    BrokerError.LEADER_NOT_AVAILABLE,
+    BrokerError.NOT_LEADER_FOR_PARTITION,
+    BrokerError.UNKNOWN_TOPIC_OR_PART,
+)
+_ELECTION_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +53,7 @@ class Broker:
         """
         # Asked first: of a cluster that is down this fails in one time-out, not in one for each topic.
         cluster = answer(self._admin.describe_cluster(request_timeout=TIMEOUT_S), servers=self._servers)
-        assert cluster is not None
-        described = {
-            name: topic
-            for name, future in self._admin.describe_topics(TopicCollection(list(names)), request_timeout=TIMEOUT_S).items()
-            if (topic := answer(future, servers=self._servers, accept=BrokerError.UNKNOWN_TOPIC_OR_PART)) is not None
-        }
+        described = describe(self._admin, names, servers=self._servers)
         partitions = [
             TopicPartition(name, partition.id) for name, topic in described.items() for partition in topic.partitions
         ]
@@ -58,7 +62,7 @@ class Broker:
             name: Topic(
                 name=name,
                 cluster_id=str(cluster.cluster_id),
-                topic_id=str(topic.topic_id).replace("/", "_"),
+                topic_id=identity(topic),
                 first={partition.id: first[name, partition.id] for partition in topic.partitions},
                 end={partition.id: end[name, partition.id] for partition in topic.partitions},
             )
@@ -80,16 +84,30 @@ class Broker:
             )
         return topic
 
-    def _offsets(self, partitions: Sequence[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+    def _offsets(self, partitions: Sequence[TopicPartition], spec: OffsetSpec | None) -> dict[tuple[str, int], int]:
         if not partitions:
             return {}
-        # Read committed: the end is the last stable offset, beyond which nothing may be read yet.
-        futures = self._admin.list_offsets(
-            dict.fromkeys(partitions, spec), isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=TIMEOUT_S
-        )
-        found: dict[tuple[str, int], int] = {}
-        for item, future in futures.items():
-            result = answer(future, servers=self._servers)
-            assert result is not None
-            found[item.topic, item.partition] = result.offset
-        return found
+        assert spec is not None  # the library sets it when it is loaded, which its types do not know
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            # Read committed: the end is the last stable offset, beyond which nothing may be read yet.
+            futures = self._admin.list_offsets(
+                dict.fromkeys(partitions, spec),
+                isolation_level=IsolationLevel.READ_COMMITTED,
+                request_timeout=TIMEOUT_S,
+            )
+            answers = {
+                (item.topic, item.partition): answer(future, servers=self._servers, accept=_NOT_YET_LED)
+                for item, future in futures.items()
+            }
+            found = {place: result.offset for place, result in answers.items() if result is not None}
+            if len(found) == len(answers):
+                return found
+            if time.monotonic() > deadline:
+                leaderless = ", ".join(f"{name}/{partition}" for name, partition in sorted(set(answers) - set(found)))
+                raise KafkaError(
+                    f"Kafka partitions without a leader at {self._servers}: {leaderless}",
+                    expected=f"a leader for each within {TIMEOUT_S:.0f} s",
+                    remedy="see `lakehouse status`; a broker that holds them is down",
+                )
+            time.sleep(_ELECTION_S)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import TypeVar, overload
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError as BrokerError
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, TopicDescription
 
 from dagster_project.errors import KafkaError
 
@@ -21,8 +23,12 @@ def admin_client(bootstrap_servers: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap_servers, **settings})
 
 
-def answer(future: Future[_Result], *, servers: str, accept: int | None = None) -> _Result | None:
-    """Wait for an answer; `None` where the cluster answers with the one error code that is accepted.
+@overload
+def answer(future: Future[_Result], *, servers: str) -> _Result: ...
+@overload
+def answer(future: Future[_Result], *, servers: str, accept: Collection[int]) -> _Result | None: ...
+def answer(future: Future[_Result], *, servers: str, accept: Collection[int] = ()) -> _Result | None:
+    """Wait for an answer; `None` where the cluster answers with an error code that is accepted.
 
     Raises:
         KafkaError: the cluster does not answer in time, or with another error.
@@ -30,10 +36,32 @@ def answer(future: Future[_Result], *, servers: str, accept: int | None = None) 
     try:
         return future.result(TIMEOUT_S)
     except (KafkaException, TimeoutError) as error:
-        if isinstance(error, KafkaException) and accept is not None and error.args[0].code() == accept:
+        if isinstance(error, KafkaException) and error.args[0].code() in accept:
             return None
         raise KafkaError(
             f"Kafka at {servers} does not answer: {error}",
             expected=f"an answer within {TIMEOUT_S:.0f} s",
             remedy="see `lakehouse status`; start it with `lakehouse up`, or correct KAFKA_BOOTSTRAP_SERVERS",
         ) from error
+
+
+def describe(admin: AdminClient, names: Iterable[str], *, servers: str) -> Mapping[str, TopicDescription]:
+    """Topics by name; missing ones are left out.
+
+    Raises:
+        KafkaError: the cluster does not answer.
+    """
+    futures: Mapping[str, Future[TopicDescription]] = admin.describe_topics(
+        TopicCollection(list(names)), request_timeout=TIMEOUT_S
+    )
+    answers = {
+        name: answer(future, servers=servers, accept=(BrokerError.UNKNOWN_TOPIC_OR_PART,))
+        for name, future in futures.items()
+    }
+    return {name: topic for name, topic in answers.items() if topic is not None}
+
+
+def identity(topic: TopicDescription) -> str:
+    """A topic's id: another one after it was deleted and made anew."""
+    # Base64 may have a slash in it, and the id becomes part of cursors' names and of folders'.
+    return str(topic.topic_id).replace("/", "_")

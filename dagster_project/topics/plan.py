@@ -68,7 +68,9 @@ def plan(topic: Topic, existing: Existing | None, *, brokers: int) -> Step:
     action: Action = "configure" if changes else "keep"
     if existing.partitions < topic.partitions:
         action = "grow"
-        notes.append(f"{existing.partitions} partitions, the contract says {topic.partitions}: keys move to other partitions")
+        notes.append(
+            f"{existing.partitions} partitions, the contract says {topic.partitions}: keys move to other partitions"
+        )
     elif existing.partitions > topic.partitions:
         action = "refuse"
         notes.append(

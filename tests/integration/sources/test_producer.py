@@ -27,6 +27,7 @@ from dagster_project.sources.events import Event
 from dagster_project.sources.orders import Orders
 from dagster_project.sources.producer import Published, publish
 from dagster_project.sources.transactions import TransactionalProducer
+from dagster_project.topics.client import TIMEOUT_S
 
 PATIENCE = 30.0
 EVENTS = 3_000
@@ -269,9 +270,9 @@ def test_a_broker_that_is_down_is_noticed_soon(orders: Orders, home: Path, capfd
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         began = time.monotonic()
-        with pytest.raises(KafkaError, match="does not tell of topic"):
+        with pytest.raises(KafkaError, match="does not answer"):
             send(orders, "any", f"127.0.0.1:{nobody.getsockname()[1]}", home)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 2 * TIMEOUT_S
     assert capfd.readouterr() == ("", "")
 
 

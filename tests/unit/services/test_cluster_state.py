@@ -95,7 +95,7 @@ def test_clients_are_sent_to_the_cluster_of_the_environment_first(tmp_path: Path
 
 
 def test_clients_are_told_what_to_do_where_there_is_no_broker(tmp_path: Path) -> None:
-    with pytest.raises(ServiceError, match="no Kafka broker\n.*lakehouse up.*KAFKA_BOOTSTRAP_SERVERS"):
+    with pytest.raises(ServiceError, match=r"no Kafka broker\n.*lakehouse up.*KAFKA_BOOTSTRAP_SERVERS"):
         kafka.bootstrap_servers(settings(tmp_path))
 
 

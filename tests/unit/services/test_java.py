@@ -65,12 +65,12 @@ def test_a_java_that_is_too_old_is_passed_over(tmp_path: Path, version: str) -> 
 
 
 def test_a_missing_java_is_an_error_that_names_the_package(tmp_path: Path) -> None:
-    with pytest.raises(ServiceError, match="no java on the PATH.*\n.*\n.*openjdk-17-jre-headless"):
+    with pytest.raises(ServiceError, match=r"no java on the PATH.*\n.*\n.*openjdk-17-jre-headless"):
         find_java({"PATH": str(tmp_path)})
 
 
 def test_a_missing_maven_is_an_error_that_names_the_package(tmp_path: Path, kafka: Path) -> None:
-    with pytest.raises(ServiceError, match="no mvn on the PATH\n.*\n.*apt-get install maven"):
+    with pytest.raises(ServiceError, match=r"no mvn on the PATH\n.*\n.*apt-get install maven"):
         class_path(folder=kafka, environment={"PATH": str(tmp_path)}, report=print)
 
 
@@ -102,7 +102,7 @@ def test_jars_are_fetched_again_when_the_pom_changes_or_one_is_lost(tmp_path: Pa
 
 
 def test_mavens_reason_is_shown_and_a_failed_attempt_is_made_again(tmp_path: Path, kafka: Path) -> None:
-    with pytest.raises(ServiceError, match="could not fetch .*: no route to host"):
+    with pytest.raises(ServiceError, match=r"could not fetch .*: no route to host"):
         class_path(
             folder=kafka, environment=path_with(tmp_path, f"{MAVEN} echo no route to host; exit 1"), report=print
         )

@@ -1,0 +1,186 @@
+"""From a contract of a topic to a dataset, with the semantic rules that the standard leaves open."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from open_data_contract_standard.model import Server
+
+from dagster_project.contract.compiler import Compiler
+from dagster_project.contract.document import Document, Steps
+from dagster_project.contract.model import (
+    DATE_COLUMN,
+    REGION_COLUMN,
+    RESERVED_PREFIX,
+    Column,
+    Dataset,
+    Slo,
+    SqlRule,
+    Topic,
+)
+
+_TOPIC = ("partitions", "replicationFactor", "minInsyncReplicas", "retention", "cleanupPolicy")
+_DATASET = ("eventTime", "partitionTime", "startDate", "writeMode", "allowedLateness", "maxBadRate")
+# Regions are folder names and part of Dagster's partition keys.
+_REGION = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+_TOPIC_NAME = re.compile(r"^[A-Za-z0-9._-]{1,249}$")  # Kafka's own limit
+
+
+def compile_dataset(document: Document) -> Dataset:
+    """Build a dataset from a contract whose schema object is a topic.
+
+    Raises:
+        ContractError: naming every rule that the contract breaks.
+    """
+    compiler = Compiler(document)
+    table, header = compiler.table, compiler.header()
+    columns, key = compiler.columns(), compiler.merge_key()
+    by_name = {column.name: column for column in columns}
+    options = compiler.custom(table.customProperties, ("schema", 0), _DATASET)
+    regional = [item for item in table.properties or [] if item.partitioned]
+    region = regional[0].name or "" if regional else ""
+    regions = tuple(str(value) for value in by_name[region].constraints.enum) if region in by_name else ()
+    base: Steps = ("schema", 0)
+    for name in regions:
+        if not _REGION.match(name):
+            compiler.problem((*base, "properties"), f"region {name!r}", "letters, digits, '_', '.' and '-' only")
+    if len(regional) != 1 or not regions or (region in by_name and by_name[region].type.kind != "string"):
+        compiler.problem(
+            (*base, "properties"), "no region", "partitioned: true and an enum on exactly one string property"
+        )
+    for name in (*key, region):
+        if name in by_name and not by_name[name].required:
+            compiler.problem(
+                (*base, "properties"), f"{name!r} is optional", "required: true, as a key or region must be"
+            )
+    for column in columns:
+        if column.name.startswith(RESERVED_PREFIX) or column.name == DATE_COLUMN:
+            compiler.problem((*base, "properties"), repr(column.name), "another name: this one is the platform's own")
+        if column.name == REGION_COLUMN and region != REGION_COLUMN:
+            compiler.problem(
+                (*base, "properties"),
+                "'region' is not the partitioned property",
+                "partitioned: true on it, or another name",
+            )
+    event_time = _time(compiler, options, "eventTime", by_name, "")
+    partition_time = _time(compiler, options, "partitionTime", by_name, event_time)
+    write_mode = options.get("writeMode", "append")
+    if write_mode not in ("append", "upsert"):
+        compiler.problem((*base, "customProperties"), f"writeMode {write_mode!r}", "append or upsert")
+    dataset = Dataset(
+        **header,
+        topic=_topic(compiler),
+        columns=columns,
+        merge_key=key,
+        event_time=event_time,
+        partition_time=partition_time,
+        stable_partitions=write_mode == "append" or "partitionTime" in options,
+        region=region,
+        regions=regions,
+        start_date=_start_date(compiler, options),
+        write_mode=write_mode,
+        allowed_lateness=compiler.duration(
+            options.get("allowedLateness"), (*base, "customProperties"), dt.timedelta(minutes=10)
+        ),
+        rules=_rules(compiler),
+        max_bad_rate=_share(compiler, options.get("maxBadRate", 0.05)),
+        slo=Slo(
+            freshness=compiler.sla("freshness", dt.timedelta(hours=1)),
+            latency=compiler.sla("latency", dt.timedelta(minutes=5)),
+            retention=compiler.sla("retention", dt.timedelta(days=30)),
+        ),
+    )
+    compiler.finish()
+    return dataset
+
+
+def _time(
+    compiler: Compiler, options: Mapping[str, Any], name: str, columns: Mapping[str, Column], default: str
+) -> str:
+    column = options.get(name, default)
+    if column not in columns or columns[column].type.kind != "timestamp" or not columns[column].required:
+        compiler.problem(
+            ("schema", 0, "customProperties"), f"{name} {column!r}", "the name of a required timestamp property"
+        )
+        return ""
+    return column
+
+
+def _start_date(compiler: Compiler, options: Mapping[str, Any]) -> dt.date:
+    try:
+        return dt.date.fromisoformat(str(options.get("startDate")))
+    except ValueError:
+        found = repr(options.get("startDate"))
+        compiler.problem(
+            ("schema", 0, "customProperties"), f"startDate {found}", 'the first day of data, such as "2026-01-01"'
+        )
+        return dt.date(2000, 1, 1)
+
+
+def _share(compiler: Compiler, value: object) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
+        compiler.problem(
+            ("schema", 0, "customProperties"), f"maxBadRate {value!r}", "a share between 0 and 1, such as 0.05"
+        )
+        return 0.0
+    return float(value)
+
+
+def _topic(compiler: Compiler) -> Topic:
+    servers: list[tuple[int, Server]] = [
+        (index, server) for index, server in enumerate(compiler.document.model.servers or ()) if server.type == "kafka"
+    ]
+    name = compiler.table.physicalName or ""
+    if not _TOPIC_NAME.match(name):
+        compiler.problem(("schema", 0, "physicalName"), repr(name), "the Kafka topic's name")
+    if len(servers) != 1:
+        compiler.problem(("servers",), f"{len(servers)} Kafka servers", "exactly one server of type kafka")
+        compiler.finish()
+    index, server = servers[0]
+    base: Steps = ("servers", index)
+    if server.format != "json":
+        compiler.problem((*base, "format"), repr(server.format), "json")
+    options = compiler.custom(server.customProperties, base, _TOPIC)
+    replicas = compiler.number(options.get("replicationFactor"), base, 3)
+    in_sync = compiler.number(options.get("minInsyncReplicas"), base, 2)
+    if in_sync > replicas:
+        compiler.problem(base, f"minInsyncReplicas {in_sync} of {replicas} replicas", f"at most {replicas}")
+    policy = options.get("cleanupPolicy", "delete")
+    if policy not in ("delete", "compact"):
+        compiler.problem(base, f"cleanupPolicy {policy!r}", "delete or compact")
+    return Topic(
+        name=name,
+        partitions=compiler.number(options.get("partitions"), base, 1),
+        replication_factor=replicas,
+        min_insync_replicas=in_sync,
+        retention=compiler.duration(options.get("retention"), base, dt.timedelta(days=7)),
+        cleanup_policy=policy,
+    )
+
+
+def _rules(compiler: Compiler) -> tuple[SqlRule, ...]:
+    rules: list[SqlRule] = []
+    for index, item in enumerate(compiler.table.quality or ()):
+        path: Steps = ("schema", 0, "quality", index)
+        if item.type != "custom" or item.engine != "platform":
+            compiler.problem(
+                path,
+                f"a rule of type {item.type or 'library'!r}",
+                "type: custom, engine: platform, implementation: <SQL predicate>",
+            )
+        elif not item.id or not isinstance(item.implementation, str):
+            compiler.problem(path, "a rule without id or predicate", "id: …, implementation: <SQL predicate>")
+        elif item.id in {rule.id for rule in rules}:
+            compiler.problem(path, f"a second rule {item.id!r}", "another id: quarantine names rules by it")
+        else:
+            rules.append(
+                SqlRule(
+                    id=item.id,
+                    predicate=item.implementation,
+                    severity="warning" if item.severity == "warning" else "error",
+                )
+            )
+    return tuple(rules)

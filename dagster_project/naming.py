@@ -1,0 +1,14 @@
+"""How Dagster names the tables and topics of the lake."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import dagster as dg
+
+from dagster_project.lake.storage import Layer
+
+
+def asset_key(layer: Layer | Literal["kafka"], name: str) -> dg.AssetKey:
+    """The asset of a table, or of the topic that a dataset comes from."""
+    return dg.AssetKey([layer, name])

@@ -1,0 +1,250 @@
+"""Contracts are read with all that is wrong in them named at once, by file, line and path, with what to write instead."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dagster_project.contract.loader import load_catalog
+from dagster_project.errors import ContractError
+from dagster_project.settings import REPOSITORY
+from tests.unit.lakes import CONTRACT, MART, SQL, write_project
+
+DATASET, TABLE = "readings.odcs.yaml", "levels.odcs.yaml"
+
+
+def line_of(text: str, piece: str) -> int:
+    return next(number for number, line in enumerate(text.splitlines(), 1) if piece in line)
+
+
+def refusal(folder: Path, files: dict[str, str]) -> str:
+    with pytest.raises(ContractError) as refused:
+        load_catalog(write_project(folder, files))
+    assert "run the command again" in refused.value.remedy
+    return refused.value.found
+
+
+def changed(text: str, old: str, new: str) -> str:
+    assert old in text
+    return text.replace(old, new)
+
+
+def test_the_projects_own_contracts_load() -> None:
+    catalog = load_catalog(REPOSITORY / "contracts")
+    orders = catalog.dataset("orders")
+    assert orders.merge_key == ("order_id",)
+    assert (orders.event_time, orders.partition_time, orders.stable_partitions) == ("event_time", "ordered_at", True)
+    assert orders.regions == ("eu", "us", "apac")
+    assert (orders.topic.name, orders.topic.partitions, orders.topic.retention) == (
+        "commerce.orders.v1",
+        8,
+        dt.timedelta(days=7),
+    )
+    assert (orders.slo.freshness, orders.slo.latency) == (dt.timedelta(hours=1), dt.timedelta(minutes=5))
+    assert [rule.id for rule in orders.rules] == ["event_not_before_order"]
+    assert orders.column("items").type.kind == "list"
+    assert [mart.name for mart in catalog.marts_of("orders")] == ["revenue_daily"]
+    with pytest.raises(ContractError, match="no dataset 'order'"):
+        catalog.dataset("order")
+
+
+AT = "{name: at, logicalType: timestamp, required: true}"
+LEVEL = "{name: level, logicalType: integer, logicalTypeOptions: {minimum: 0}}"
+KEY = "{name: id, logicalType: string, required: true, primaryKey: true, primaryKeyPosition: 1}"
+REGION = "{name: region, logicalType: string, required: true, partitioned: true, enum: [{value: eu}, {value: us}]}"
+EVENT_TIME = "{property: eventTime, value: at}"
+COLUMNS = "schema[0].properties"
+# What is changed, into what; the piece that is on the line to be named (empty: the last line that exists of the path);
+# path, what was found, and what to write instead.
+WRONG = {
+    "typing error": (AT, AT.replace("required", "requird"), "requird", f"{COLUMNS}[1].requird", "no field of the standard", "a field of ODCS v3"),
+    "logical type": (LEVEL, "{name: level, logicalType: int}", "name: level", f"{COLUMNS}[4].logicalType", "'int'", "one of string, date, timestamp"),
+    "missing field": ("version: 1.0.0\n", "", "apiVersion", "the document", "'version' is missing", "version: …"),
+    "wrong json type": (AT, AT.replace("true", '"yes"'), "name: at", f"{COLUMNS}[1].required", "yes", "a value of type boolean"),
+    "custom property": (EVENT_TIME, "{property: eventTme, value: at}", "eventTme", "schema[0].customProperties[0].property", "'eventTme'", "'eventTime'"),
+    "unheard-of property": (EVENT_TIME, EVENT_TIME + "\n      - {property: zzz, value: 1}", "zzz", "schema[0].customProperties[1].property", "'zzz'", "one of eventTime, "),
+    "no key": (KEY, "{name: id, logicalType: string, required: true}", "- {name: id", COLUMNS, "no primary key", "primaryKey: true on at least one property"),
+    "key twice": (AT, AT[:-1] + ", primaryKey: true, primaryKeyPosition: 1}", "- {name: id", COLUMNS, "two key columns at one position", "primaryKeyPosition: 1, 2, …"),
+    "optional key": (KEY, KEY.replace("required: true, ", ""), "- {name: id", COLUMNS, "'id' is optional", "required: true, as a key or region must be"),
+    "no region enum": (REGION, REGION.replace(", enum: [{value: eu}, {value: us}]", ""), "- {name: id", COLUMNS, "no region", "an enum on exactly one string property"),
+    "region type": (REGION, REGION.replace("string", "integer").replace("{value: eu}, {value: us}", "{value: 1}"), "- {name: id", COLUMNS, "no region", "on exactly one string property"),
+    "region name": (REGION, REGION.replace("{value: eu}", '{value: "e/u"}'), "- {name: id", COLUMNS, "region 'e/u'", "letters, digits, '_', '.' and '-' only"),
+    "reserved prefix": (LEVEL, LEVEL.replace("level", "_level"), "- {name: id", COLUMNS, "'_level'", "another name: this one is the platform's own"),
+    "reserved name": (LEVEL, LEVEL.replace("level", "event_date"), "- {name: id", COLUMNS, "'event_date'", "another name: this one is the platform's own"),
+    "column name": (LEVEL, LEVEL.replace("level", "le-vel"), "le-vel", f"{COLUMNS}[4].name", "'le-vel'", "letters, digits and _, starting with a letter"),
+    "column twice": (LEVEL, LEVEL.replace("level", "AT"), "name: AT", f"{COLUMNS}[4].name", "a second column 'at'", "names that differ in more than case"),
+    "dataset name": ("- name: readings", "- name: Readings", "- name: Readings", "schema[0].name", "'Readings'", "lower-case letters"),
+    "topic name": ("physicalName: test.readings", 'physicalName: "test readings"', "physicalName", "schema[0].physicalName", "'test readings'", "the Kafka topic's name"),
+    "physical type": ("physicalType: topic", "physicalType: queue", "physicalType", "schema[0].physicalType", "'queue'", "topic (a dataset) or table (a mart)"),
+    "no server": ("type: kafka", "type: custom", "- server", "servers", "0 Kafka servers", "exactly one server of type kafka"),
+    "format": ("format: json", "format: avro", "format: avro", "servers[0].format", "'avro'", "json"),
+    "event time": (EVENT_TIME, "{property: eventTime, value: level}", "- {property: eventTime", "schema[0].customProperties", "eventTime 'level'", "the name of a required timestamp property"),
+    "duration": ("PT10M", "10 minutes", "- {property: eventTime", "schema[0].customProperties", "'10 minutes'", "a positive ISO 8601 duration, such as PT10M or P7D"),
+    "no duration": ("PT10M", "PT0S", "- {property: eventTime", "schema[0].customProperties", "'PT0S'", "a positive ISO 8601 duration"),
+    "start date": ('"2026-01-01"', '"2026-13-01"', "- {property: eventTime", "schema[0].customProperties", "startDate '2026-13-01'", 'the first day of data, such as "2026-01-01"'),
+    "write mode": ("upsert", "overwrite", "- {property: eventTime", "schema[0].customProperties", "writeMode 'overwrite'", "append or upsert"),
+    "decimal": (LEVEL, '{name: level, logicalType: number, physicalType: "decimal(10, 11)"}', "name: level", f"{COLUMNS}[4].physicalType", "decimal(10, 11)", "decimal(p, s) with 0 <= s <= p <= 38"),
+    "number type": (LEVEL, "{name: level, logicalType: number, physicalType: money}", "name: level", f"{COLUMNS}[4].physicalType", "money", "decimal(p, s) for exact values, or double"),
+    "pattern": (LEVEL, "{name: level, logicalType: string, logicalTypeOptions: {pattern: '(?=a)b'}}", "name: level", f"{COLUMNS}[4].logicalTypeOptions.pattern", "'(?=a)b'", "without look-around or back-references"),
+    "text format": (LEVEL, "{name: level, logicalType: string, logicalTypeOptions: {format: email}}", "name: level", f"{COLUMNS}[4].logicalTypeOptions.format", "'email'", "one of uuid, or a pattern"),
+    "bounds": (LEVEL, "{name: level, logicalType: integer, logicalTypeOptions: {minimum: 2, maximum: 1}}", "name: level", f"{COLUMNS}[4].logicalTypeOptions.minimum", "2 > 1", "minimum <= maximum"),
+    "lengths": (LEVEL, "{name: level, logicalType: string, logicalTypeOptions: {minLength: 2, maxLength: 1}}", "name: level", f"{COLUMNS}[4].logicalTypeOptions.minLength", "2 > 1", "minLength <= maxLength"),
+    "no element": (LEVEL, "{name: level, logicalType: array}", "name: level", f"{COLUMNS}[4].logicalType", "'array'", "items: {logicalType: …}"),
+    "no fields": (LEVEL, "{name: level, logicalType: object}", "name: level", f"{COLUMNS}[4].logicalType", "'object'", "properties: [{name: …}]"),
+    "unit": ("team:", "slaProperties:\n  - {property: freshness, value: 1, unit: m}\nteam:", "unit: m", "slaProperties[0].unit", "'m'", "seconds, minutes, hours or days, spelt out"),
+    "sla value": ("team:", "slaProperties:\n  - {property: freshness, value: 0, unit: hours}\nteam:", "value: 0", "slaProperties[0].value", "0", "a positive number"),
+    "no team": ("team:\n  name: testers\n", "", "apiVersion", "team", "no team", "team: {name: …}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_named_with_its_place_and_its_remedy(tmp_path: Path, case: str) -> None:
+    old, new, piece, path, found, expected = WRONG[case]
+    text = changed(CONTRACT, old, new)
+    lines = refusal(tmp_path, {DATASET: text}).splitlines()
+    heads = [
+        index
+        for index, line in enumerate(lines)
+        if line.startswith(f"{tmp_path / DATASET}:{line_of(text, piece)}: {path}: ")
+    ]
+    assert any(found in lines[index] and expected in lines[index + 1] for index in heads), lines
+
+
+MART_WRONG = {
+    "no sql": (MART, None, "the document", "no SQL in", "a SELECT that yields event_date, region, readings, total"),
+    "empty sql": (MART, " ;\n", "the document", "no SQL in", "a SELECT that yields"),
+    "input": (MART.replace("[readings]", "[reading]"), SQL, "schema[0].customProperties", "inputs ['reading']", "a list of datasets that have a contract (readings)"),
+    "no input": (MART.replace("[readings]", "[]"), SQL, "schema[0].customProperties", "inputs []", "a list of datasets"),
+    "partitions": (MART.replace("[event_date, region]", "[region]"), SQL, "schema[0].customProperties", "partitionedBy ['region']", "[event_date, region] or [event_date]"),
+    "key": (MART.replace("primaryKey: true, primaryKeyPosition: 2", "primaryKey: false"), SQL, "schema[0].customProperties", "key ['event_date']", "a primary key that contains ['event_date', 'region']"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MART_WRONG)
+def test_what_is_wrong_with_a_mart(tmp_path: Path, case: str) -> None:
+    text, sql, path, found, expected = MART_WRONG[case]
+    files = {DATASET: CONTRACT, TABLE: text, **({} if sql is None else {"levels.sql": sql})}
+    message = refusal(tmp_path, files)
+    head, remedy = message.splitlines()
+    assert head.startswith(f"{tmp_path / TABLE}:")
+    assert f": {path}: {found}" in head
+    assert expected in remedy
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "name"),
+    [
+        (("physicalName: test.readings", "physicalName: test.others"), "name", "'readings'"),
+        (("- name: readings", "- name: others"), "physicalName", "'test.readings'"),
+    ],
+)
+def test_a_name_and_a_topic_belong_to_one_contract(
+    tmp_path: Path, change: tuple[str, str], field: str, name: str
+) -> None:
+    files = {DATASET: CONTRACT, "second.odcs.yaml": changed(CONTRACT, *change)}
+    message = refusal(tmp_path, files)
+    assert message.startswith(f"{tmp_path / 'second.odcs.yaml'}:")
+    assert f"schema[0].{field}: {name} is already taken by {tmp_path / DATASET}" in message
+
+
+def test_two_marts_of_one_name(tmp_path: Path) -> None:
+    files = {DATASET: CONTRACT, TABLE: MART, "levels.sql": SQL, "more.odcs.yaml": MART, "more.sql": SQL}
+    assert "schema[0].name: 'levels' is already taken by" in refusal(tmp_path, files)
+
+
+def test_inputs_of_one_mart_share_their_regions(tmp_path: Path) -> None:
+    other = changed(changed(CONTRACT, "readings", "others"), "{value: us}", "{value: apac}")
+    mart = changed(MART, "[readings]", "[readings, others]")
+    files = {DATASET: CONTRACT, "others.odcs.yaml": other, TABLE: mart, "levels.sql": SQL}
+    assert "inputs ['readings', 'others'] of different regions" in refusal(tmp_path, files)
+
+
+def test_what_is_no_contract_at_all(tmp_path: Path) -> None:
+    write_project(tmp_path, {"a.odcs.yaml": "x: [1\ny: 2", "b.odcs.yaml": "- 1", "d.odcs.yaml": ""})
+    (tmp_path / "c.odcs.yaml").write_bytes(b"id: \xff")
+    with pytest.raises(ContractError) as refused:
+        load_catalog(tmp_path)
+    message = refused.value.found
+    assert f"{tmp_path / 'a.odcs.yaml'}:2: the document: not YAML: " in message
+    assert f"{tmp_path / 'b.odcs.yaml'}:1: the document: no mapping" in message
+    assert f"{tmp_path / 'c.odcs.yaml'}:1: the document: not UTF-8 (invalid start byte)" in message
+    assert f"{tmp_path / 'd.odcs.yaml'}:1: the document: no mapping" in message
+
+
+def test_all_problems_of_all_datasets_are_named_at_once(tmp_path: Path) -> None:
+    first = changed(
+        changed(changed(CONTRACT, "PT10M", "soon"), "upsert", "merge"), KEY, KEY.replace(", primaryKey: true", "")
+    )
+    second = changed(changed(CONTRACT, "- name: readings", "- name: others"), AT, AT.replace("required", "requird"))
+    message = refusal(tmp_path, {DATASET: first, "others.odcs.yaml": second})
+    for found in ("'soon'", "writeMode 'merge'", "no primary key", "properties[1].requird"):
+        assert found in message
+    assert message.count("write instead") == 4
+
+
+def test_lateness_has_a_default(tmp_path: Path) -> None:
+    text = changed(CONTRACT, "      - {property: allowedLateness, value: PT10M}\n", "")
+    (dataset,) = load_catalog(write_project(tmp_path, {DATASET: text})).datasets
+    assert dataset.allowed_lateness == dt.timedelta(minutes=10)
+
+
+def test_rules_with_one_name_are_refused(tmp_path: Path) -> None:
+    rule = "      - {id: same, type: custom, engine: platform, implementation: level > 0}\n"
+    text = changed(CONTRACT, "team:\n", f"    quality:\n{rule}{rule}team:\n")
+    message = refusal(tmp_path, {DATASET: text})
+    assert "schema[0].quality[1]" in message
+    assert "'same'" in message
+
+
+def hundred(folder: Path) -> None:
+    """Fifty datasets and a mart over each."""
+    files: dict[str, str] = {}
+    for number in range(50):
+        dataset = CONTRACT.replace("readings", f"readings_{number}").replace("levels", f"levels_{number}")
+        mart = MART.replace("[readings]", f"[readings_{number}]").replace("name: levels", f"name: levels_{number}")
+        files[f"readings_{number}.odcs.yaml"] = dataset
+        files[f"levels_{number}.odcs.yaml"] = mart
+        files[f"levels_{number}.sql"] = SQL.replace("readings", f"readings_{number}", 1)
+    write_project(folder / "contracts", files)
+
+
+# Loaded as Dagster loads it, in a process of its own: the imports are part of what a person waits for.
+SCRIPT = """
+import time
+began = time.perf_counter()
+from dagster_project import definitions
+imported = time.perf_counter()
+settings = definitions.Settings.from_environment()
+catalog = definitions.load_catalog(settings.contracts)
+loaded = time.perf_counter()
+repository = definitions.build(catalog, settings).get_repository_def()
+built = time.perf_counter()
+print(len(catalog.datasets), len(catalog.marts), len(repository.get_all_jobs()))
+print(f"import {imported - began:.2f} s, load {loaded - imported:.2f} s, build {built - loaded:.2f} s")
+"""
+
+
+def test_a_hundred_contracts_load_in_seconds(tmp_path: Path) -> None:
+    hundred(tmp_path)
+    environment = {**os.environ, "LAKEHOUSE_HOME": str(tmp_path / "home")}
+    environment["LAKEHOUSE_PROJECT"] = str(REPOSITORY)  # what the module loads by itself
+    script = SCRIPT.replace(
+        "definitions.Settings.from_environment()",
+        f"definitions.Settings.from_environment({{'LAKEHOUSE_PROJECT': {str(tmp_path)!r}}})",
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    counts, times = ran.stdout.splitlines()
+    print(times)  # noqa: T201 the measured times, for -rP
+    load_s, build_s = (float(part.split()[1]) for part in times.split(", ")[1:])
+    datasets, marts, jobs = map(int, counts.split())
+    assert (datasets, marts) == (50, 50)
+    assert jobs >= 4 * 50  # ingest, verify, refine, catch up
+    assert load_s + build_s < 15  # the goal is 3 s; a busy machine with two cores is given more

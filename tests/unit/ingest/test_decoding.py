@@ -1,0 +1,310 @@
+"""Decoding by column means the same as decoding one by one, whatever arrives."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dagster_project.contract.dtypes import polars_schema
+from dagster_project.contract.loader import load_catalog
+from dagster_project.contract.model import Column, DataType
+from dagster_project.ingest import exact
+from dagster_project.ingest.decode import ERROR, Decoder
+from dagster_project.settings import REPOSITORY
+
+CONTRACTS = {dataset.name: dataset.columns for dataset in load_catalog(REPOSITORY / "contracts").datasets}
+# Every kind, and nesting that the project's own contracts do not have.
+CONTRACTS["kinds"] = (
+    Column(name="text", type=DataType(kind="string")),
+    Column(name="ratio", type=DataType(kind="number")),
+    Column(name="flag", type=DataType(kind="boolean")),
+    Column(name="day", type=DataType(kind="date")),
+    Column(name="moment", type=DataType(kind="timestamp")),
+    Column(name="count", type=DataType(kind="integer")),
+    Column(name="tags", type=DataType(kind="list", element=DataType(kind="string"))),
+    Column(
+        name="grid",
+        type=DataType(kind="list", element=DataType(kind="list", element=DataType(kind="integer", bits=32))),
+    ),
+    Column(
+        name="place",
+        type=DataType(
+            kind="struct",
+            fields=(
+                Column(name="city", type=DataType(kind="string")),
+                Column(name="since", type=DataType(kind="timestamp")),
+                Column(name="opened", type=DataType(kind="date")),
+                Column(name="open", type=DataType(kind="boolean")),
+                Column(name="rent", type=DataType(kind="decimal", precision=38, scale=10)),
+                Column(name="size", type=DataType(kind="number")),
+            ),
+        ),
+    ),
+)
+DECODERS = {name: Decoder(columns) for name, columns in CONTRACTS.items()}
+GOOD: dict[str, dict[str, Any]] = {
+    "orders": {
+        "order_id": "0b0e9b1c-93a5-4b2f-9c60-2ad1c2d3e4f5",
+        "ordered_at": "2026-02-03T04:05:06.789Z",
+        "event_time": "2026-02-03T05:00:00+01:00",
+        "region": "eu",
+        "status": "paid",
+        "customer_id": "c-1",
+        "currency": "EUR",
+        "amount": 12.5,
+        "items": [{"sku": "AB-1", "quantity": 2, "unit_price": 6.25}],
+        "note": None,
+    },
+    "flights": {
+        "carrier": "UA",
+        "flight": 1545,
+        "origin": "EWR",
+        "scheduled_departure": "2013-01-01T10:15:00Z",
+        "dest": "IAH",
+        "tailnum": "N14228",
+        "sched_dep_time": 515,
+        "dep_time": 517,
+        "dep_delay": 2,
+        "sched_arr_time": 819,
+        "arr_time": 830,
+        "arr_delay": 11,
+        "air_time": 227,
+        "distance": 1400,
+    },
+    "kinds": {
+        "text": "héllo",
+        "ratio": 0.1,
+        "flag": True,
+        "day": "2026-02-28",
+        "moment": "2026-02-28",
+        "count": 9007199254740993,
+        "tags": ["a", "b"],
+        "grid": [[1], [], [2, 3]],
+        "place": {
+            "city": "Łódź",
+            "since": "2026-01-01 00:00",
+            "opened": "2020-02-29",
+            "open": False,
+            "rent": 1.5,
+            "size": 3,
+        },
+    },
+}
+# Written as they stand, for what a JSON library would never write.
+LITERALS = [
+    "NaN", "-Infinity", "nan", "inf", "null", "true", "false", "[]", "{}", "0", "-0", "-0.0", "1e2", "1.0", "1.50", "1E-2",
+    "1e400", "-1e400", "1e-400", "0.1", "0.10000000000000000001", "1234567890123456.78", "123456789012345.68", "9007199254740993",
+    "999999999999999999", "9223372036854775807", "9223372036854775808", "-9223372036854775808", "-9223372036854775809",
+    "18446744073709551615", "18446744073709551616", "2147483647", "2147483648", "-2147483649", "1" + "0" * 40, "1" * 401,
+    "1" + "0" * 5000, "0.005", "1.005", "1e15", "1e17", "9999999999999999.99", "99999999999999999.99", "1.7976931348623157e308",
+    "1.7976931348623159e308", "5e-324", "2e-324", "01", "+1", ".5", "1.", "0x10", "'a'", '"1"', '"1.5"', '"12.50"', '"1e3"',
+    '" 1"', '"NaN"', '"Infinity"', '"1_0"', '"true"', '"2026-01-01"', '"2026-01-01T00:00:00"', '"2026-01-01T00:00:00Z"',
+    '"2026-01-01T00:00:00z"', '"2026-01-01 00:00:00.123456+14:00"', '"2026-01-01T00:00:00.1234567Z"', '"2026-01-01T00:00:00.1Z"',
+    '"2026-01-01T24:00:00Z"', '"2026-01-01T23:59:60Z"', '"2026-02-30T00:00:00Z"', '"2026-02-29"', '"0001-01-01T00:00:00+14:00"',
+    '"0000-01-01"', '"0001-01-01"', '"9999-12-31"', '"9999-12-31T23:59:59.999999-12:00"', '"2026-01-01T00:00:00+24:00"',
+    '"2026-01-01T00:00+05:30"', '"2026-01-01T00:00:00+05"', '"2026-01-01T00:00:00-00:00"', '"2026-01-01T00:00:00+00:60"', '"epoch"',
+    '"infinity"', '"-infinity"', '"2026-1-1"', '" 2026-01-01"', '"2026-01-01\\n"', '"٢٠٢٦-٠١-٠١"', '"2026-01-01T00:00:00 Z"',
+    '"\\u0000"', '"a\\u0000b"', '"\\ud800"', '"\\ud83d\\ude00"', '"\\u00e9"', '"a\nb"', '"a\tb"', '"\x00"', '"\\x"', '"\\/"', '"😀"',
+    '["a", null]', "[null]", '[1, "2"]', "[[1, 2.0]]", "[[1, 2.5]]", "[[2147483648]]", "[[true]]", '[{"sku": 1}]', "[{}]", "[[]]",
+    '[{"sku": "A", "quantity": 1.0, "unit_price": "1.10"}]', '[{"sku": "A", "quantity": 1.5}]', '[{"sku": "A", "quantity": true}]',
+    '[{"sku": "A", "quantity": 2147483648}]', '[{"sku": "A", "unit_price": 1234567890123456.78}]', '[{"sku": "A", "unit_price": 1.001}]',
+    '[{"sku": "A", "unit_price": 0.10000000000000000001}]', '[{"sku": "A", "unit_price": 123456789012345.68}]',
+    '[{"sku": "A", "unit_price": 1e-400}]', '[{"sku": "A", "sku": "B"}]', '[{"SKU": "A"}]', '[{"sku": ["A"]}]', "[1,]", '{"a": 1,}',
+    '{"city": "a", "city": 5}', '{"city": 5, "city": "a"}', '{"since": "2026-01-01T00:00:00.1234567Z"}', '{"since": "2026-01-01T00:00:00"}',
+    '{"since": "2026-01-01T00:00:00+02:00"}', '{"since": "epoch"}', '{"opened": "2026-01-01T10:00:00"}', '{"opened": " 2026-01-01 "}',
+    '{"opened": "20260101"}', '{"open": "true"}', '{"open": 1}', '{"rent": 12345678901234567890.1234567891}', '{"rent": "0.1"}',
+    '{"rent": 1e27}', '{"rent": 1e28}', '{"size": 1e400}', '{"size": "1"}', '{"size": 18446744073709551616}', '{"City": "a"}', '{"rent": -0.0}',
+    "[" * 1200 + "]" * 1200, '{"a":' * 1200 + "1" + "}" * 1200,
+]  # fmt: skip
+WHOLE = [
+    b"", b" ", b"\xef\xbb\xbf{}", b"{}", b"null", b"1", b'"a"', b"[]", b"[{}]", b"{", b"}", b"{}{}", b"{} ", b"\n{}\n", b"{}x", b"\x00{}", b"{}\x00",
+    b"\xff\xfe{\x00}\x00", b'{"a": "\xff"}', b'{"a": "\xed\xa0\x80"}', b"{,}", b'{"a":1,}', b"// c\n{}", b"{/*c*/}", b"{'a': 1}", b"{a: 1}",
+    b'{"":1}', b"\x0b{}", b"\xc2\xa0{}", b"{}\xe2\x80\xa8", b"\r\n\t {}", b'{"region": "eu"', b'{"\\u0072egion": "eu"}',
+    b"[" * 20_000, b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 20_000,
+]  # fmt: skip
+
+
+def render(fields: list[tuple[str, str]]) -> bytes:
+    return ("{" + ", ".join(f"{json.dumps(name)}: {text}" for name, text in fields) + "}").encode(
+        "utf-8", "surrogatepass"
+    )
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.integers(-(10**20), 10**20) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8) | st.datetimes().map(dt.datetime.isoformat) | st.dates().map(dt.date.isoformat),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["sku", "quantity", "unit_price", "city", "rent", "since", "x"]), inner, max_size=3),
+    max_leaves=5,
+)  # fmt: skip
+numbers = st.builds(
+    lambda sign, whole, fraction, power: f"{sign}{int(whole)}{'.' + fraction if fraction else ''}{power}",
+    st.sampled_from(["", "-"]),
+    st.text("0123456789", min_size=1, max_size=20),
+    st.text("0123456789", max_size=14),
+    st.sampled_from(["", "", "", "e0", "E+3", "e-3", "e17", "e-18"]),
+)
+texts = st.one_of(
+    st.sampled_from(LITERALS),
+    values.map(json.dumps),
+    values.map(lambda value: json.dumps(value, ensure_ascii=False)),
+    numbers,
+    numbers.map(lambda text: f'"{text}"'),
+    numbers.map(lambda text: f'[{{"sku": "A", "quantity": 1, "unit_price": {text}}}]'),
+    numbers.map(lambda text: f'{{"rent": {text}, "size": {text}}}'),
+    numbers.map(lambda text: f"[[{text}]]"),
+)
+
+
+@st.composite
+def payloads(draw: st.DrawFn, name: str) -> bytes:
+    """A good payload, a mutation of one, or anything."""
+    kind = draw(st.sampled_from(["good", "changed", "changed", "changed", "cut", "bytes", "whole"]))
+    fields = [(field, json.dumps(value)) for field, value in GOOD[name].items()]
+    if kind == "changed":
+        for _ in range(draw(st.integers(1, 2))):
+            index = draw(st.integers(0, len(fields) - 1))
+            action = draw(st.sampled_from(["replace", "replace", "replace", "drop", "repeat", "rename"]))
+            field = fields[index][0]
+            if action == "replace":
+                fields[index] = (field, draw(texts))
+            elif action == "drop" and len(fields) > 1:
+                del fields[index]
+            elif action == "repeat":
+                fields.append((field, draw(texts)))
+            else:
+                fields[index] = (field.upper(), draw(texts))
+    content = render(fields)
+    if kind == "cut":
+        return content[: draw(st.integers(0, len(content)))]
+    if kind == "bytes":
+        at = draw(st.integers(0, len(content)))
+        return content[:at] + draw(st.binary(max_size=3)) + content[at:]
+    return draw(st.sampled_from(WHOLE)) if kind == "whole" else content
+
+
+def one_by_one(batch: list[bytes], name: str) -> list[dict[str, Any]]:
+    """What the reference makes of each payload, in the decoder's form."""
+    rows: list[dict[str, Any]] = []
+    for payload in batch:
+        try:
+            rows.append({**exact.decode(payload, CONTRACTS[name]), ERROR: None})
+        except exact.Rejected as reason:
+            rows.append({**dict.fromkeys(column.name for column in CONTRACTS[name]), ERROR: str(reason)})
+    return pl.DataFrame(rows, schema={**polars_schema(CONTRACTS[name]), ERROR: pl.String}).to_dicts()
+
+
+def by_column(batch: list[bytes], name: str) -> list[dict[str, Any]]:
+    return DECODERS[name].decode(pl.Series(batch, dtype=pl.Binary)).to_dicts()
+
+
+def shown(rows: list[dict[str, Any]]) -> list[str]:
+    # By their text: 0.0 and -0.0, 1 and True are different values here.
+    return [repr(row) for row in rows]
+
+
+@pytest.mark.parametrize("name", sorted(CONTRACTS))
+def test_every_literal_in_every_field(name: str) -> None:
+    batch = [
+        render([(field, text if field == changed else json.dumps(value)) for field, value in GOOD[name].items()])
+        for changed in GOOD[name]
+        for text in LITERALS
+    ]
+    batch += WHOLE
+    expected, found = shown(one_by_one(batch, name)), shown(by_column(batch, name))
+    different = [
+        (payload[:300], one, other) for payload, one, other in zip(batch, expected, found, strict=True) if one != other
+    ]
+    assert not different
+
+
+@pytest.mark.parametrize("name", sorted(CONTRACTS))
+def test_any_batch_decodes_as_each_payload_alone(name: str) -> None:
+    @settings(max_examples=40)
+    @given(st.lists(payloads(name), min_size=1, max_size=12))
+    def check(batch: list[bytes]) -> None:
+        assert shown(by_column(batch, name)) == shown(one_by_one(batch, name))
+
+    check()
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"\xff", "payload.utf8: invalid byte at 0"),
+        (b"", "payload.json: Expecting value"),
+        (b'{"region": NaN}', "payload.json: NaN is not JSON"),
+        (b"[]", "payload.object: found array"),
+        (b"null", "payload.object: found null"),
+        (b'{"order_id": 5}', "order_id.type: found number, expected string"),
+        (b'{"amount": true}', "amount.type: found boolean, expected decimal(18, 2)"),
+        (b'{"amount": 1.005}', "amount.scale: more than 2 decimals, expected decimal(18, 2)"),
+        (b'{"amount": 10000000000000000}', "amount.range: does not fit decimal(18, 2)"),
+        (b'{"event_time": "soon"}', "event_time.type: expected an ISO 8601 timestamp of at most microseconds"),
+        (b'{"note": "\\ud800"}', "note.utf8: lone surrogate"),
+        (
+            b'{"items": {}}',
+            "items.type: found object, expected list<struct<sku string, quantity int, unit_price decimal(18, 2)>>",
+        ),
+        (b'{"items": [{"quantity": 2147483648}]}', "items[].quantity.range: does not fit int"),
+        (b'{"items": [{"quantity": 1.5}]}', "items[].quantity.type: found a fraction or a huge number, expected int"),
+        (b"[" * 100_000, "payload.depth: nested too deeply"),
+    ],
+)
+def test_the_reason_names_the_place_and_never_the_value(payload: bytes, reason: str) -> None:
+    good = json.dumps(GOOD["orders"]).encode()
+    before, poison, after = by_column([good, payload, good], "orders")
+    assert poison == {**dict.fromkeys(column.name for column in CONTRACTS["orders"]), ERROR: reason}
+    assert before == after
+    assert before[ERROR] is None
+
+
+def test_values_arrive_as_the_contract_types_them() -> None:
+    (row,) = by_column([json.dumps(GOOD["orders"]).encode()], "orders")
+    assert row["amount"] == Decimal("12.50")
+    assert row["ordered_at"] == dt.datetime(2026, 2, 3, 4, 5, 6, 789_000, tzinfo=dt.UTC)
+    assert row["event_time"] == dt.datetime(2026, 2, 3, 4, 0, tzinfo=dt.UTC)
+    assert row["items"] == [{"sku": "AB-1", "quantity": 2, "unit_price": Decimal("6.25")}]
+
+
+def test_an_amount_of_many_digits_is_kept_to_the_last() -> None:
+    batch = [b'{"amount": 1234567890123456.78, "items": [{"unit_price": 1234567890123456.77}]}']
+    (row,) = by_column(batch, "orders")
+    assert row["amount"] == Decimal("1234567890123456.78")
+    assert row["items"][0]["unit_price"] == Decimal("1234567890123456.77")
+
+
+@pytest.mark.parametrize(
+    ("key", "answer"),
+    [
+        (b"UA|1545", {"carrier": "UA", "flight": 1545}),
+        (b"UA|15|45", "key.parts: found 3, expected 2 joined with '|'"),
+        (b"UA|", "key.parts: found 2, expected 2 joined with '|'"),
+        (b"UA|x", "key.type: not the merge key's values as text"),
+        (b"\xff|1", "key.type: not the merge key's values as text"),
+        (b"UA|99999999999", "key.flight.range: does not fit int"),
+        (None, "key.parts: found 0, expected 2 joined with '|'"),
+    ],
+)
+def test_the_key_of_a_delete(key: bytes | None, answer: dict[str, Any] | str) -> None:
+    columns = [column for column in CONTRACTS["flights"] if column.name in ("carrier", "flight")]
+    if isinstance(answer, dict):
+        assert exact.decode_key(key, columns) == answer
+    else:
+        with pytest.raises(exact.Rejected) as refused:
+            exact.decode_key(key, columns)
+        assert str(refused.value) == answer
+
+
+def test_keys_that_no_number_is() -> None:
+    column = Column(name="n", type=DataType(kind="integer"))
+    for text in (b"NaN", b"Infinity", b"sNaN"):
+        with pytest.raises(exact.Rejected):
+            exact.decode_key(text, [column])
