@@ -108,7 +108,9 @@ def _constraints(item: SchemaProperty, data_type: DataType, path: Steps, report:
             report((*path, "logicalTypeOptions", low), f"{options[low]!r} > {options[high]!r}", f"{low} <= {high}")
     kinds: tuple[type, ...] = {"string": (str,), "integer": (int,)}.get(data_type.kind, (int, float))
     if misfits := [value.value for value in item.enum or () if not isinstance(value.value, kinds)]:
-        report((*path, "enum"), f"{misfits[0]!r} in the enum of a {data_type.kind}", f"values of type {data_type.kind}")
+        report(
+            (*path, "enum"), f"{misfits[0]!r} in the enum of type {data_type.kind}", f"values of type {data_type.kind}"
+        )
     minimum, maximum = (
         _bound(options.get(name), data_type, (*path, "logicalTypeOptions", name), report)
         for name in ("minimum", "maximum")

@@ -104,7 +104,9 @@ def _construct(node: yaml.Node, path: Steps, lines: dict[Steps, int], problems: 
     if isinstance(node, yaml.MappingNode):
         keys = [key.value for key, _ in node.value]
         doubled = sorted({key for key in keys if keys.count(key) > 1})
-        problems += (Problem(path=(*path, key), found="the same key again", expected="each key once") for key in doubled)
+        problems += (
+            Problem(path=(*path, key), found="the same key again", expected="each key once") for key in doubled
+        )
         return {key.value: _construct(value, (*path, key.value), lines, problems) for key, value in node.value}
     if isinstance(node, yaml.SequenceNode):
         return [_construct(value, (*path, index), lines, problems) for index, value in enumerate(node.value)]

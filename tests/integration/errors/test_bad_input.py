@@ -23,7 +23,6 @@ from dagster_project.lake.storage import Storage
 from dagster_project.services.ports import LOOPBACK
 from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.sources.orders import Orders
-from dagster_project.topics.broker import Broker
 from tests.integration.lake import PATIENCE, Lake, environment, free_port, lakehouse, places, unique
 
 EVENTS = 300
@@ -278,7 +277,6 @@ def test_a_topic_that_was_made_anew_is_not_read(orders: Lake) -> None:
     _until_gone(orders)
     orders.create_topic()
     send(orders, order("eu"))
-    _until_led(orders)
 
     with pytest.raises(TopicIdentityError, match=rf"topic '{re.escape(name)}' has id(.|\n)*expected: (.|\n)*to do: "):
         orders.ingest()
@@ -311,16 +309,3 @@ def _until_gone(lake: Lake) -> None:
     while lake.dataset.topic.name in admin(lake).list_topics(timeout=PATIENCE).topics:
         assert time.monotonic() < deadline
         time.sleep(0.1)
-
-
-def _until_led(lake: Lake) -> None:
-    """Each Kafka partition of a new topic has a leader only some moments later."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            Broker(lake.servers).topic(lake.dataset.topic.name)
-        except KafkaError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        else:
-            return
