@@ -5,16 +5,22 @@ partitions would spend minutes on that; this run tells of each once, when it is 
 no table partition.
 """
 
+import time
+
 import dagster as dg
 
-from dagster_project.assets.describe import RETRIES, log_partitions
+from dagster_project.assets.describe import RETRIES, Outcome, log_partitions, together
 from dagster_project.assets.gold import run_gold
 from dagster_project.assets.silver import run_silver
 from dagster_project.checks import silver as checks
 from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.failure import explained
 from dagster_project.naming import asset_key
+from dagster_project.refine.silver import Refined
 from dagster_project.resources.lake import LakeResource
+
+# While Bronze goes on to fill, so does this run, instead of a further one having to wait until this one has told the UI.
+_FOLLOW_S = 60.0
 
 
 def catch_up_job_name(dataset: Dataset) -> str:
@@ -28,15 +34,25 @@ def catch_up_job(dataset: Dataset, *, catalog: Catalog) -> dg.JobDefinition:
     @dg.op(name=f"catch_up_{dataset.name}_tables", retry_policy=RETRIES, pool=f"silver_{dataset.name}")
     def tables(context: dg.OpExecutionContext, lake: LakeResource) -> None:
         marts = catalog.marts_of(dataset.name)
+        refined: list[Outcome] = []
+        computed: dict[str, list[Outcome]] = {mart.name: [] for mart in marts}
+        commits: list[Refined] = []
+        deadline = time.monotonic() + _FOLLOW_S
         with explained():
-            refined, commits = run_silver(dataset, lake, keys=None, afresh=False)
-            computed = {mart.name: run_gold(mart, catalog, lake, keys=None, afresh=False) for mart in marts}
+            while True:
+                outcome, more = run_silver(dataset, lake, keys=None, afresh=False)
+                refined.append(outcome)
+                commits += more
+                for mart in marts:
+                    computed[mart.name].append(run_gold(mart, catalog, lake, keys=None, afresh=False))
+                if not more or time.monotonic() > deadline:
+                    break
         # Told last: the tables are current by now, and readers need not wait for the UI.
-        log_partitions(context, silver, refined, keys=refined.touched)
-        for name, outcome in computed.items():
-            log_partitions(context, asset_key("gold", name), outcome, keys=outcome.touched)
+        log_partitions(context, silver, together(refined))
+        for name, outcomes in computed.items():
+            log_partitions(context, asset_key("gold", name), together(outcomes))
         # After the materializations: a check that is older than the newest one counts as not evaluated.
-        for result in checks.results(dataset, refined.table, commits, silver):
+        for result in checks.results(dataset, refined[-1].table, commits, silver):
             context.instance.report_runless_asset_event(checks.as_evaluation(result))
 
     @dg.job(name=catch_up_job_name(dataset), description=f"Brings Silver and all marts of {dataset.name} up to date.")

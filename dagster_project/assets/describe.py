@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 import dagster as dg
@@ -109,6 +110,14 @@ class Outcome:
         return {"dagster/partition_row_count": totals.get(key, 0), "rows_added": self.touched.get(key, 0)}
 
 
+def together(outcomes: Sequence[Outcome]) -> Outcome:
+    """What several rounds of one run did: all that any of them touched, as it stands after the last."""
+    touched: Counter[Key] = Counter()
+    for outcome in outcomes:
+        touched.update(outcome.touched)
+    return replace(outcomes[-1], touched=touched)
+
+
 def report_partitions(context: dg.AssetExecutionContext, outcome: Outcome) -> None:
     """Show each partition that the run touched, and each that it was asked for, with its row counts."""
     totals = partition_rows(outcome.table)
@@ -116,7 +125,7 @@ def report_partitions(context: dg.AssetExecutionContext, outcome: Outcome) -> No
     for key in asked:
         metadata = outcome.of_partition(key, totals)
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=partition_name(key))
-    log_partitions(context, context.asset_key, outcome, keys=set(outcome.touched) - set(asked))
+    log_partitions(context, context.asset_key, outcome, but=asked)
 
 
 def log_partitions(
@@ -124,11 +133,11 @@ def log_partitions(
     asset: dg.AssetKey,
     outcome: Outcome,
     *,
-    keys: Iterable[Key],
+    but: Collection[Key] = (),
 ) -> None:
-    """Tell Dagster of partitions that the run was not launched for."""
+    """Tell Dagster of the partitions that were touched, but for those that the run was launched for."""
     totals = partition_rows(outcome.table)
-    for key in sorted(keys, key=str):
+    for key in sorted(set(outcome.touched).difference(but), key=str):
         if key.date is not None:
             metadata = {**outcome.of_partition(key, totals), "delta_version": outcome.metadata["delta_version"]}
             context.log_event(dg.AssetMaterialization(asset, partition=partition_name(key), metadata=metadata))
