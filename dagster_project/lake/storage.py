@@ -11,8 +11,8 @@ import fsspec
 
 from dagster_project.errors import LakeError
 
-Layer = Literal["bronze", "silver", "quarantine", "gold"]
-LAYERS: tuple[Layer, ...] = ("bronze", "silver", "quarantine", "gold")
+Layer = Literal["bronze", "silver", "quarantine", "gold", "ledger"]
+LAYERS: tuple[Layer, ...] = ("bronze", "silver", "quarantine", "gold", "ledger")
 
 
 @dataclass(frozen=True, kw_only=True)

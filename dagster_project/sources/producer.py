@@ -9,10 +9,10 @@ from itertools import count, islice
 from pathlib import Path
 
 from dagster_project.services.lock import exclusive
-from dagster_project.sources.broker import topic_id
 from dagster_project.sources.delivery_log import DeliveryLog, oracle_path
 from dagster_project.sources.events import Event
 from dagster_project.sources.transactions import TransactionalProducer
+from dagster_project.topics.patience import topic_id
 
 # A transaction costs some 20 ms however small it is; with this many events that is little of the whole, and what is
 # sent again after an interruption takes about a second.

@@ -10,9 +10,9 @@ from operator import itemgetter
 
 import confluent_kafka as ck
 
-from dagster_project.sources.broker import CALL_SECONDS, LOGGER, PATIENCE_SECONDS, own_errors, patiently
 from dagster_project.sources.delivery_log import Delivery, DeliveryLog
 from dagster_project.sources.events import Event
+from dagster_project.topics.patience import CALL_SECONDS, LOGGER, PATIENCE_SECONDS, own_errors, patiently
 
 # The broker aborts a transaction by itself after this long: more than PATIENCE_SECONDS, so that never happens early.
 TRANSACTION_TIMEOUT_MS = 60_000
