@@ -1,10 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test dev lint screenshots clean
+.PHONY: bench-verify help setup demo test dev lint screenshots chaos clean
 # Byte code makes every start after the first much faster; some CI environments switch it off.
 export PYTHONDONTWRITEBYTECODE :=
 
 help: ## List these targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 setup: ## Install all that is needed, once: .venv, Java, Maven, the jars of Apache Kafka
 	@bash deploy/setup.sh
@@ -14,6 +14,9 @@ demo: setup ## Real flights from Kafka to Gold, every offset accounted for
 
 test: setup ## Run all tests
 	.venv/bin/python -m pytest
+
+chaos: setup ## Break the platform in FAULTS=100 ways and compare the tables with the oracle
+	.venv/bin/python -m tests.chaos --faults $(or $(FAULTS),100) --out benchmarks/results/chaos.json
 
 dev: setup ## Kafka, the sensors and Dagster's UI, until Ctrl-C
 	.venv/bin/lakehouse dev
@@ -26,6 +29,9 @@ lint: setup ## Style, types, and the direction of imports
 
 screenshots: setup ## Take the pictures of the documentation anew
 	.venv/bin/python docs/screenshots.py
+
+bench-verify: setup ## Load ten million events and time `lakehouse verify`
+	PYTHONPATH=. .venv/bin/python benchmarks/verify.py
 
 clean: ## Stop Kafka; delete .venv, .lakehouse with all its data, caches, and Kafka's jars
 	@if [ -x .venv/bin/lakehouse ]; then LAKEHOUSE_HOME=.lakehouse KAFKA_BOOTSTRAP_SERVERS= .venv/bin/lakehouse down || true; fi

@@ -6,12 +6,16 @@ import dagster as dg
 
 from dagster_project.assets.bronze import bronze_asset, topic_spec
 from dagster_project.assets.catch_up import catch_up_job
+from dagster_project.assets.dlq import dlq_asset, publish_job_name
 from dagster_project.assets.gold import gold_asset
+from dagster_project.assets.maintenance import compact_job, compact_schedule
 from dagster_project.assets.silver import silver_asset
 from dagster_project.checks.accounting import accounting_check
 from dagster_project.checks.freshness import freshness_checks
+from dagster_project.checks.retention import retention_check
 from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Catalog
+from dagster_project.launcher import BOUNDED, BOUNDED_ACCOUNTING
 from dagster_project.naming import asset_key
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
@@ -24,6 +28,8 @@ from dagster_project.sensors.bronze_changes import (
 )
 from dagster_project.sensors.freshness import freshness_sensor
 from dagster_project.sensors.kafka_lag import ingest_job_name, kafka_lag_sensor
+from dagster_project.sensors.outbox import outbox_sensor
+from dagster_project.sensors.retention import retention_sensor
 from dagster_project.settings import Settings
 
 
@@ -31,17 +37,21 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
     """Everything that follows from the contracts of one project."""
     freshness = {dataset.name: freshness_checks(dataset) for dataset in catalog.datasets}
     accounting = {dataset.name: accounting_check(dataset, catalog=catalog) for dataset in catalog.datasets}
+    retention = {dataset.name: retention_check(dataset) for dataset in catalog.datasets}
     ingest = {
         dataset.name: dg.define_asset_job(
             ingest_job_name(dataset),
             selection=dg.AssetSelection.assets(asset_key("bronze", dataset.name))
-            - dg.AssetSelection.checks(accounting[dataset.name]),
+            - dg.AssetSelection.checks(accounting[dataset.name], retention[dataset.name]),
+            tags=BOUNDED,
         )
         for dataset in catalog.datasets
     }
     verify = {
         dataset.name: dg.define_asset_job(
-            verify_job_name(dataset), selection=dg.AssetSelection.checks(accounting[dataset.name])
+            verify_job_name(dataset),
+            selection=dg.AssetSelection.checks(accounting[dataset.name]),
+            tags=BOUNDED_ACCOUNTING,
         )
         for dataset in catalog.datasets
     }
@@ -54,28 +64,46 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
             )
             # A sensor tells of freshness; a run that has just written would only repeat it.
             - dg.AssetSelection.checks(freshness[dataset.name]),
+            tags=BOUNDED,
         )
         for dataset in catalog.datasets
     }
     aggregate = {
-        mart.name: dg.define_asset_job(aggregate_job_name(mart), selection=[asset_key("gold", mart.name)])
+        mart.name: dg.define_asset_job(aggregate_job_name(mart), selection=[asset_key("gold", mart.name)], tags=BOUNDED)
         for mart in catalog.marts
         if len(mart.partitioned_by) == 1
     }
+    publish = [
+        dg.define_asset_job(publish_job_name(dataset), selection=[asset_key("dlq", dataset.name)], tags=BOUNDED)
+        for dataset in catalog.datasets
+    ]
     catch_up = [catch_up_job(dataset, catalog=catalog) for dataset in catalog.datasets]
+    compact = {dataset.name: compact_job(dataset, catalog=catalog) for dataset in catalog.datasets}
     return dg.Definitions(
         assets=[
             *(topic_spec(dataset) for dataset in catalog.datasets),
             *(bronze_asset(dataset, uri=settings.lake_uri) for dataset in catalog.datasets),
+            *(dlq_asset(dataset) for dataset in catalog.datasets),
             *(silver_asset(dataset, uri=settings.lake_uri) for dataset in catalog.datasets),
             *(gold_asset(mart, catalog=catalog, uri=settings.lake_uri) for mart in catalog.marts),
         ],
-        asset_checks=[*freshness.values(), *accounting.values()],
-        jobs=[*ingest.values(), *verify.values(), *refine.values(), *aggregate.values(), *catch_up],
+        asset_checks=[*freshness.values(), *accounting.values(), *retention.values()],
+        jobs=[
+            *ingest.values(),
+            *verify.values(),
+            *refine.values(),
+            *aggregate.values(),
+            *publish,
+            *catch_up,
+            *compact.values(),
+        ],
+        schedules=[compact_schedule(dataset, compact[dataset.name]) for dataset in catalog.datasets],
         sensors=[
             kafka_lag_sensor(catalog, jobs=ingest.values()),
             bronze_changes_sensor(catalog, jobs=[*refine.values(), *aggregate.values(), *catch_up]),
+            outbox_sensor(catalog, jobs=publish),
             freshness_sensor(catalog),
+            retention_sensor(catalog),
             accounting_sensor(catalog, jobs=verify.values()),
         ],
         resources={

@@ -6,8 +6,6 @@ Needs a lake with something in it (`lakehouse demo`) and shows it as it is.
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -40,19 +38,11 @@ def main() -> None:
     """Start a webserver on the installation's own history, and photograph it."""
     settings = Settings.from_environment()
     IMAGES.mkdir(exist_ok=True)
-    environment = orchestrator.prepare(settings)
-    with orchestrator.alone(settings), orchestrator.running(settings) as logs:
-        port = free_port()
-        command = [sys.executable, "-m", "dagster_webserver", "-w", str(logs / "workspace.yaml"), "-p", str(port)]
-        with (logs / "webserver.log").open("wb") as log:
-            server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        try:
-            wait_for(f"http://127.0.0.1:{port}/server_info")
-            for name, path, text, height in PAGES:
-                photograph(f"http://127.0.0.1:{port}{path}", text=text, height=height, target=IMAGES / f"{name}.png")
-        finally:
-            server.terminate()
-            server.wait()
+    port = free_port()
+    with orchestrator.alone(settings), orchestrator.running(settings, ui_port=port):
+        wait_for(f"http://127.0.0.1:{port}/server_info")
+        for name, path, text, height in PAGES:
+            photograph(f"http://127.0.0.1:{port}{path}", text=text, height=height, target=IMAGES / f"{name}.png")
 
 
 def wait_for(url: str) -> None:

@@ -5,21 +5,48 @@ Everything is computed from the tables and the broker; nothing is believed becau
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import polars as pl
-
-from dagster_project.accounting.broker_log import CONTENT, broker_log
+from dagster_project.accounting.contents import broker_differences, value_differences
 from dagster_project.accounting.fates import fates
-from dagster_project.accounting.places import PLACE, by_partition, damage, places
+from dagster_project.accounting.letters import Letters, check_letters
+from dagster_project.accounting.marts import check_marts
+from dagster_project.accounting.soundness import Evidence, examine
+from dagster_project.accounting.tiling import gaps
 from dagster_project.contract.model import Catalog, Dataset
+from dagster_project.errors import OffsetLossError, TopicIdentityError
 from dagster_project.ingest.cursor import Cursor, resume
 from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
-from dagster_project.lake.table import Table
-from dagster_project.refine.merge import doubled_keys
-from dagster_project.refine.plan import pending_gold
+from dagster_project.ledger.ledger import Ledger
+from dagster_project.refine.plan import progress
 from dagster_project.topics.broker import Topic
+from dagster_project.topics.log import read_log
+from dagster_project.topics.offsets import Offsets
+
+# Runs of offsets that a problem names: enough to find the damage, few enough to read.
+_NAMED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiling:
+    """Where the offsets of one Kafka partition are, from `start` to before `next`; the counts add up to all of them."""
+
+    partition: int
+    start: int
+    next: int
+    silver_rows: int
+    superseded: int
+    quarantined: int
+    tombstones: int
+    control: int
+    aborted: int
+    compacted: int
+    unproven_gaps: int
+    lost: int
+    pending: int
+    unaccounted: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +60,20 @@ class Account:
         superseded: a newer version or an earlier copy of the same key is in Silver.
         quarantined: poison in Bronze, or a row in quarantine with the rules that it broke.
         tombstones: deletes.
-        gaps: offsets that hold no message: control records, aborted transactions, compaction.
+        gaps: offsets that hold no message, the sum of the next four.
+        control: marks of the ends of transactions.
+        aborted: messages of aborted transactions.
+        compacted: taken away by the broker's compaction.
+        unproven_gaps: what they were cannot be known: the broker had deleted them before it was asked.
         lost: declared lost by a person.
         pending: in Bronze, and not yet looked at by Silver.
         unaccounted: without a proven place, or with more than one.
         accounted: nothing is unaccounted, and there is no other problem, such as a row that came from no offset.
         gold_rows: rows in all marts of the dataset.
         gold_stale: table partitions of marts that are older than Silver.
-        unproven_gaps: of `gaps`, those that the broker no longer has and so cannot confirm.
+        letters: messages of the dead-letter topic; `None` if it was not looked at.
+        letters_pending: poison that is still to be sent there.
+        partitions: the same counts for each Kafka partition.
         problems: each kind of damage, with its first places.
     """
 
@@ -52,13 +85,19 @@ class Account:
     quarantined: int
     tombstones: int
     gaps: int
+    control: int
+    aborted: int
+    compacted: int
+    unproven_gaps: int
     lost: int
     pending: int
     unaccounted: int
     gold_rows: int
     gold_stale: int
-    unproven_gaps: int
+    letters: int | None
+    letters_pending: int
     accounted: bool
+    partitions: tuple[Tiling, ...]
     problems: tuple[str, ...]
 
 
@@ -70,82 +109,144 @@ def account(
     topic: Topic | None,
     bootstrap_servers: str,
     payloads: bool = False,
+    deep: bool = False,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Account:
-    """Account for every offset of a dataset's topic.
+    """Account for every offset of a dataset's topic. What is wrong becomes a problem of the account, not an error.
 
     Args:
         topic: as the broker describes it now; `None` to prove what can be proven from the tables alone.
-        payloads: compare keys and payloads with the broker's too, not only offsets.
+        payloads: compare keys and payloads with the broker's, and values with their payloads, not only offsets.
+        deep: compute the marts again and compare their values.
+        report: told each step.
 
     Raises:
-        TopicIdentityError, OffsetLossError: the topic is not the one that Bronze was read from, or has lost events.
+        KafkaError: the broker does not answer.
     """
-    bronze = Table.find(specs.bronze(dataset), storage=storage)
-    silver = Table.find(specs.silver(dataset), storage=storage)
-    quarantine = Table.find(specs.quarantine(dataset), storage=storage)
-    cursor = None if bronze is None else Cursor.from_table(bronze.cursors())
-    if topic is not None:
-        resume(cursor, topic)
-    problems: list[str] = []
-    rows = fates(dataset, bronze=bronze, silver=silver, quarantine=quarantine)
-    counts: dict[str, int] = dict(rows["fate"].value_counts().iter_rows())
-    problems += damage(rows.filter(pl.col("fate") == "unaccounted"), "neither in Silver, superseded, nor quarantined")
-    problems += damage(rows.filter(pl.col("fate") == "doubled"), "in more than one place")
-    for layer, table in (("silver", silver), ("quarantine", quarantine)):
-        found = places(table).join(rows, on=PLACE, how="anti")
-        problems += damage(found, f"in {layer}, but not in Bronze")
-    doubles = 0 if silver is None else doubled_keys(dataset, silver)
-    if doubles:
-        problems.append(f"{doubles} merge keys have more than one row in Silver")
-    problems += damage(_outside(rows, cursor), "in Bronze, but not below the cursor")
-    offsets = 0 if cursor is None else sum(end - cursor.start[partition] for partition, end in cursor.next.items())
-    distinct = rows.select(PLACE).n_unique()
-    missing, unproven = 0, offsets - distinct
-    if topic is not None and cursor is not None:
-        log = broker_log(topic, cursor, bootstrap_servers=bootstrap_servers, payloads=payloads)
-        absent = log.join(rows, on=PLACE, how="anti")
-        missing = len(absent)
-        problems += damage(absent, "on the broker, but not in Bronze")
-        problems += _differences(bronze, log) if payloads else []
-        # Offsets that the broker has deleted since can no longer be compared; those in Bronze need no comparison.
-        gone = sum(max(min(topic.first[p], cursor.next[p]) - cursor.start[p], 0) for p in cursor.next)
-        kept = rows.join(by_partition(first=topic.first), on="_kafka_partition")
-        unproven = gone - kept.filter(pl.col("_kafka_offset") < pl.col("first")).height
-    marts = catalog.marts_of(dataset.name)
-    golds = {f"gold/{mart.name}": Table.find(specs.gold(mart), storage=storage) for mart in marts}
-    silvers = {f"silver/{other.name}": Table.find(specs.silver(other), storage=storage) for other in catalog.datasets}
-    doubled = rows.filter(pl.col("fate") == "doubled").select(PLACE).n_unique()
-    unaccounted = counts.get("unaccounted", 0) + doubled + missing
+    report(f"{dataset.name}: files and logs of the tables")
+    # What is computed before what it is computed from: a run in between adds what is pending, not what came from nowhere.
+    kinds = (specs.ledger, specs.silver, specs.quarantine, specs.bronze)
+    ledger_table, silver, quarantine, bronze = (examine(spec(dataset), storage=storage) for spec in kinds)
+    problems = [problem for item in (bronze, silver, quarantine, ledger_table) for problem in item.problems]
+    cursor = None if bronze.table is None else Cursor.from_table(bronze.table.cursors())
+    ledger, log_topic, found_out = _ledger(dataset, ledger_table, cursor, topic)
+    problems += found_out
+    start, end = ({}, {}) if cursor is None else (cursor.start, cursor.next)
+    report(f"{dataset.name}: rows of Bronze, Silver and quarantine")
+    found = fates(dataset, bronze=bronze, silver=silver, quarantine=quarantine)
+    problems += damage(found.lost, "neither in Silver, superseded, nor quarantined")
+    problems += damage(found.doubled, "in more than one place")
+    problems += [
+        line for layer, strays in found.strays.items() for line in damage(strays, f"in {layer}, but not in Bronze")
+    ]
+    if found.doubled_keys:
+        problems.append(f"{found.doubled_keys} merge keys have more than one row in Silver")
+    window = Offsets.of_bounds(start, end)
+    problems += damage(found.bronze - window, "in Bronze, but not below the cursor")
+    log = {}
+    if log_topic is not None and cursor is not None:
+        report(f"{dataset.name}: the broker's log")
+        kept = {partition: max(offset, log_topic.first.get(partition, offset)) for partition, offset in start.items()}
+        until = {partition: min(offset, log_topic.end.get(partition, offset)) for partition, offset in end.items()}
+        log = read_log(log_topic.name, start=kept, end=until, bootstrap_servers=bootstrap_servers)
+    covered = {p: min(max(ledger.covered.get(p, 0), start[p]), offset) for p, offset in end.items()}
+    holes = gaps(found.bronze, window=window, log=log, ledger=ledger, covered=Offsets.of_bounds(start, covered))
+    problems += damage(holes.missing, "on the broker, but not in Bronze")
+    problems += damage(holes.unexplained, "neither in Bronze nor known as gaps")
+    problems += damage(holes.foreign, "in Bronze, but on the broker they are no committed message")
+    problems += _ahead(dataset, cursor, {"silver": silver, "quarantine": quarantine}, ledger=ledger)
+    if payloads and cursor is not None:
+        report(f"{dataset.name}: keys and payloads, against the broker's; values, against their payloads")
+        if log_topic is not None:
+            different = broker_differences(bronze, log_topic, cursor, bootstrap_servers=bootstrap_servers)
+            problems += damage(different, "in Bronze with another key or payload than on the broker")
+        values = value_differences(dataset, bronze=bronze, silver=silver, quarantine=quarantine, storage=storage)
+        problems += [line for what, offsets in values.items() for line in damage(offsets, what)]
+    marts = check_marts(dataset, catalog=catalog, storage=storage, deep=deep, report=report)
+    letters = Letters()
+    if log_topic is not None and bronze.table is not None:
+        letters = check_letters(dataset, bronze, bootstrap_servers=bootstrap_servers)
+    problems += [*marts.problems, *letters.problems]
+    tiles = {
+        "silver_rows": found.silver & window,
+        "superseded": found.superseded & window,
+        "quarantined": found.quarantined & window,
+        "tombstones": found.tombstones & window,
+        "control": holes.control,
+        "aborted": holes.aborted,
+        "compacted": holes.compacted,
+        "unproven_gaps": holes.unproven,
+        "lost": holes.lost,
+        "pending": found.pending & window,
+        "unaccounted": Offsets.union(found.lost & window, found.doubled & window, holes.missing, holes.unexplained),
+    }
+    counts = {name: len(offsets) for name, offsets in tiles.items()}
+    by_partition = {name: offsets.by_partition() for name, offsets in tiles.items()}
     return Account(
         dataset=dataset.name,
-        offsets=offsets,
-        bronze_rows=len(rows),
-        silver_rows=counts.get("silver", 0),
-        superseded=counts.get("superseded", 0),
-        quarantined=counts.get("quarantined", 0),
-        tombstones=counts.get("tombstone", 0),
-        gaps=offsets - distinct - missing,
-        lost=0,
-        pending=counts.get("pending", 0),
-        unaccounted=unaccounted,
-        gold_rows=sum(int(gold.files()["num_records"].sum()) for gold in golds.values() if gold is not None),
-        gold_stale=sum(len(pending_gold(mart, {**golds, **silvers})) for mart in marts),
-        unproven_gaps=unproven,
-        accounted=unaccounted == 0 and not problems,
+        offsets=len(window),
+        bronze_rows=found.rows,
+        **counts,
+        gaps=sum(counts[name] for name in ("control", "aborted", "compacted", "unproven_gaps")),
+        gold_rows=marts.rows,
+        gold_stale=marts.stale,
+        letters=letters.found,
+        letters_pending=letters.pending,
+        accounted=counts["unaccounted"] == 0 and not problems,
+        partitions=tuple(
+            Tiling(
+                partition=partition,
+                start=start[partition],
+                next=end[partition],
+                **{name: of.get(partition, 0) for name, of in by_partition.items()},
+            )
+            for partition in sorted(end)
+        ),
         problems=tuple(problems),
     )
 
 
-def _outside(rows: pl.DataFrame, cursor: Cursor | None) -> pl.DataFrame:
-    if cursor is None:
-        return rows
-    inside = pl.col("_kafka_offset").is_between("start", pl.col("next") - 1)
-    bounds = by_partition(start=cursor.start, next=cursor.next)
-    return rows.join(bounds, on="_kafka_partition", how="left").filter(~inside.fill_null(False))
+def damage(offsets: Offsets, what: str) -> list[str]:
+    """One line that counts and names offsets, or none where there are none."""
+    return [f"{len(offsets)} offsets are {what}: {offsets.named(_NAMED)}"] if offsets else []
 
 
-def _differences(bronze: Table | None, log: pl.DataFrame) -> list[str]:
-    assert bronze is not None
-    messages = bronze.rows().select(*PLACE, CONTENT).collect(engine="in-memory")
-    different = log.join(messages, on=PLACE).filter(pl.col("content") != pl.col("content_right"))
-    return damage(different, "in Bronze with another key or payload than on the broker")
+def _ledger(
+    dataset: Dataset, table: Evidence, cursor: Cursor | None, topic: Topic | None
+) -> tuple[Ledger, Topic | None, list[str]]:
+    """The ledger; the topic, if its log can prove anything; and what is wrong with either."""
+    own = topic
+    if own is None and cursor is not None:
+        # Without a broker, as Bronze knew it.
+        own = Topic(name=dataset.topic.name, cluster_id=cursor.cluster_id, topic_id=cursor.topic_id, first={}, end={})
+    ledger = Ledger()
+    if own is None:
+        return ledger, None, []
+    try:
+        ledger = Ledger.read(table.table, own, files=table.files)
+        resume(cursor, own, dataset=dataset.name, lost=ledger.offsets("lost"))
+    except OffsetLossError as error:
+        return ledger, topic, [error.found]
+    except TopicIdentityError as error:
+        return ledger, None, [error.found]
+    return ledger, topic, []
+
+
+def _ahead(dataset: Dataset, cursor: Cursor | None, tables: Mapping[str, Evidence], *, ledger: Ledger) -> list[str]:
+    """Tables that were computed from more than there is: what they were computed from has lost commits."""
+    last = -1 if cursor is None else cursor.batch_id
+    end = {} if cursor is None else cursor.next
+    newest = {layer: max(progress(item.table).values(), default=-1) for layer, item in tables.items()}
+    return [
+        *(
+            f"{layer}/{dataset.name} was computed from batch {batch} of Bronze, which ends at batch {last}"
+            for layer, batch in newest.items()
+            if batch > last
+        ),
+        *(
+            f"ledger/{dataset.name} knows Kafka partition {partition} up to offset {offset}, "
+            f"Bronze's cursor is at {end.get(partition, 0)}"
+            for partition, offset in ledger.covered.items()
+            if offset > end.get(partition, 0)
+        ),
+    ]

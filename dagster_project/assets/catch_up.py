@@ -15,6 +15,7 @@ from dagster_project.assets.silver import run_silver
 from dagster_project.checks import silver as checks
 from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.failure import explained
+from dagster_project.launcher import BOUNDED
 from dagster_project.naming import asset_key
 from dagster_project.refine.silver import Refined
 from dagster_project.resources.lake import LakeResource
@@ -55,7 +56,11 @@ def catch_up_job(dataset: Dataset, *, catalog: Catalog) -> dg.JobDefinition:
         for result in checks.results(dataset, refined[-1].table, commits, silver):
             context.instance.report_runless_asset_event(checks.as_evaluation(result))
 
-    @dg.job(name=catch_up_job_name(dataset), description=f"Brings Silver and all marts of {dataset.name} up to date.")
+    @dg.job(
+        name=catch_up_job_name(dataset),
+        description=f"Brings Silver and all marts of {dataset.name} up to date.",
+        tags=BOUNDED,
+    )
     def catch_up() -> None:
         tables()
 

@@ -35,7 +35,7 @@ def demo(
     from dagster_project.contract.loader import load_catalog
     from dagster_project.lake.storage import Storage
     from dagster_project.services import kafka, orchestrator
-    from dagster_project.topics import admin
+    from dagster_project.topics import admin, derived
     from dagster_project.topics.broker import Broker
 
     settings = Settings.from_environment()
@@ -44,15 +44,23 @@ def demo(
     storage = Storage.at(settings.lake_uri)
     kafka.up(settings, report=progress)
     servers = kafka.bootstrap_servers(settings)
-    for step in admin.plan_all([contract.topic], bootstrap_servers=servers):
+    for step in admin.plan_all(derived.wanted([contract]), bootstrap_servers=servers):
         admin.apply(step, bootstrap_servers=servers)
     source, broker = _source(contract, events), Broker(servers)
     progress("Starting Dagster's code server and daemon")
-    with orchestrator.alone(settings), orchestrator.running(settings) as logs:
+    with orchestrator.alone(settings), orchestrator.running(settings) as orchestra:
         began = time.monotonic()
         with _producing(source, settings, servers, events if dataset == "flights" else None) as sender:
             total = min(events or len(source), len(source))
-            watch(contract, catalog, storage=storage, broker=broker, sender=sender, total=total, logs=logs)
+            watch(
+                contract,
+                catalog,
+                storage=storage,
+                broker=broker,
+                sender=sender,
+                total=total,
+                orchestra=orchestra,
+            )
         seconds = time.monotonic() - began
         progress("Everything is in Gold; waiting for Dagster's runs to tell the UI of it")
         wait_for_runs(settings.dagster_home)

@@ -8,7 +8,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from dagster_project.cli import demo, dev, produce, query, services, topics, verify
+from dagster_project.cli import compact, demo, dev, dlq, lag, loss, produce, query, retire, services, topics, verify
 from dagster_project.cli.output import error_console, print_error
 from dagster_project.errors import LakehouseError
 
@@ -45,9 +45,14 @@ app.command()(services.down)
 app.command()(services.status)
 app.add_typer(topics.app, name="topics")
 app.add_typer(produce.app, name="produce")
+app.add_typer(dlq.app, name="dlq")
+app.add_typer(loss.app, name="loss")
 app.command()(dev.dev)
 app.command()(demo.demo)
 app.command()(verify.verify)
+app.command()(lag.lag)
+app.command()(retire.retire)
+app.command()(compact.compact)
 app.command()(query.query)
 
 

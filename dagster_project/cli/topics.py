@@ -45,10 +45,10 @@ def check(as_json: AsJson = False) -> None:
 def _plan() -> tuple[str, list[Step]]:
     from dagster_project.contract.loader import load_catalog
     from dagster_project.services.kafka import bootstrap_servers
-    from dagster_project.topics import admin
+    from dagster_project.topics import admin, derived
 
     settings = Settings.from_environment()
-    topics = [dataset.topic for dataset in load_catalog(settings.contracts).datasets]
+    topics = derived.wanted(load_catalog(settings.contracts).datasets)
     servers = bootstrap_servers(settings)
     return servers, admin.plan_all(topics, bootstrap_servers=servers)
 

@@ -6,18 +6,35 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dagster_project.cli.output import AsJson, console, print_json
+from dagster_project.cli.output import AsJson, console, print_json, progress
 from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
     from dagster_project.accounting.account import Account
 
 
+# Where an offset may be; their counts add up to all offsets.
+_PLACES = (
+    "silver_rows",
+    "superseded",
+    "quarantined",
+    "tombstones",
+    "control",
+    "aborted",
+    "compacted",
+    "unproven_gaps",
+    "lost",
+    "pending",
+    "unaccounted",
+)
+
+
 def verify(
     dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
     payloads: Annotated[
-        bool, typer.Option("--payloads", help="Compare every key and payload with the broker's.")
+        bool, typer.Option("--payloads", help="Compare payloads with the broker's, and values with their payloads.")
     ] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Compute the marts again and compare their values.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Account for every offset, from the tables and the broker; exit with 1 if one has no proven place."""
@@ -41,6 +58,8 @@ def verify(
             topic=topics.get(item.topic.name),
             bootstrap_servers=servers,
             payloads=payloads,
+            deep=deep,
+            report=progress,
         )
         for item in chosen
     ]
@@ -62,7 +81,7 @@ def show(account: Account) -> None:
     )
     table.add_column()
     table.add_column(justify="right")
-    for name in ("silver_rows", "superseded", "quarantined", "tombstones", "gaps", "lost", "pending", "unaccounted"):
+    for name in _PLACES:
         count: int = getattr(account, name)
         style = None if count else "dim"
         table.add_row(name.replace("_", " "), f"{count:,}", style="red" if name == "unaccounted" and count else style)
@@ -70,9 +89,13 @@ def show(account: Account) -> None:
     table.add_row("offsets", f"{account.offsets:,}")
     table.add_row("bronze rows", f"{account.bronze_rows:,}")
     table.add_row("gold rows", f"{account.gold_rows:,}")
+    if account.letters is not None:
+        table.add_row("dead letters", f"{account.letters:,}")
     console.print(table)
     for problem in account.problems:
         console.print(f"  {problem}", style="red", markup=False, soft_wrap=True)
+    if account.letters_pending:
+        console.print(f"  {account.letters_pending:,} poison messages are still to be sent to the dead-letter topic")
     if account.unproven_gaps:
         console.print(f"  {account.unproven_gaps:,} gaps are older than what the broker keeps", style="yellow")
     verdict = "every offset is accounted for" if account.accounted else "NOT every offset is accounted for"

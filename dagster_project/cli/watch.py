@@ -17,6 +17,7 @@ from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine.plan import pending_gold, pending_silver
+from dagster_project.services.orchestrator import Orchestra
 from dagster_project.topics.broker import Broker
 
 # Looking at the tables' logs costs some 10 ms; a person's eye needs no more.
@@ -46,12 +47,20 @@ class Standing:
 
 
 def watch(
-    contract: Dataset, catalog: Catalog, *, storage: Storage, broker: Broker, sender: Sending, total: int, logs: Path
+    contract: Dataset,
+    catalog: Catalog,
+    *,
+    storage: Storage,
+    broker: Broker,
+    sender: Sending,
+    total: int,
+    orchestra: Orchestra,
 ) -> None:
     """Show each layer filling until nothing is left to do.
 
     Raises:
         AccountingError: nothing moved for minutes.
+        ServiceError: Dagster's processes do not stay alive.
     """
     columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=error_console) as bars:
@@ -62,6 +71,7 @@ def watch(
         while True:
             if sender.error is not None:
                 raise sender.error
+            orchestra.check()
             now = standing(contract, catalog, storage, broker)
             bars.update(produced, completed=sender.sent)
             bars.update(layers["Bronze"], completed=now.bronze, total=max(total, now.bronze))
@@ -77,7 +87,7 @@ def watch(
                 raise AccountingError(
                     f"nothing has moved for {_STALL_S:.0f} s: lag {now.lag}, {now.waiting} table partitions are waiting",
                     expected="Dagster's sensors to launch runs and the runs to succeed",
-                    remedy=f"read the logs in {logs}, or run `lakehouse dev` and look at the failed runs",
+                    remedy=f"read the logs in {orchestra.logs}, or run `lakehouse dev` and look at the failed runs",
                 )
             time.sleep(_LOOK_S)
 

@@ -76,7 +76,12 @@ class SqlRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Topic:
-    """The Kafka topic that a contract asks for. `retention` bounds how long the broker keeps events."""
+    """The Kafka topic that a contract asks for.
+
+    Attributes:
+        retention: how long the broker keeps events.
+        max_message_bytes: the largest batch of a producer that the broker takes; `None` leaves it to the cluster.
+    """
 
     name: str
     partitions: int
@@ -84,6 +89,7 @@ class Topic:
     min_insync_replicas: int
     retention: dt.timedelta
     cleanup_policy: Literal["delete", "compact"] = "delete"
+    max_message_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

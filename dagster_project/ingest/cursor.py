@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dagster_project.errors import OffsetLossError, TopicIdentityError
 from dagster_project.topics.broker import Topic
+from dagster_project.topics.offsets import Offsets
 
 BATCH = "batch"
 
@@ -68,8 +69,11 @@ def lag(cursor: Cursor | None, topic: Topic) -> int:
     return sum(end - known.get(partition, topic.first[partition]) for partition, end in topic.end.items())
 
 
-def resume(cursor: Cursor | None, topic: Topic) -> Cursor:
+def resume(cursor: Cursor | None, topic: Topic, *, dataset: str, lost: Offsets) -> Cursor:
     """Where to read on: at the cursor, and at the oldest offset of partitions that it does not know.
+
+    Args:
+        lost: offsets that a person has declared lost; only over these may the cursor be moved.
 
     Raises:
         TopicIdentityError: the cursor was written for another topic or cluster.
@@ -83,19 +87,18 @@ def resume(cursor: Cursor | None, topic: Topic) -> Cursor:
             f"topic {topic.name!r} has id {topic.topic_id}; Bronze was read from id {cursor.topic_id} ({same})",
             expected="the topic that the cursor belongs to: offsets of another topic mean other events",
             remedy="point KAFKA_BOOTSTRAP_SERVERS at the right cluster; for a topic that was deleted and created anew, "
-            "move the Bronze table of the old one away first",
+            f"run `lakehouse retire {dataset}`",
         )
-    lost = {
-        partition: (offset, topic.first[partition])
-        for partition, offset in cursor.next.items()
-        if offset < topic.first.get(partition, offset)
-    }
-    if lost:
-        ranges = ", ".join(f"partition {partition}: {low} to {high - 1}" for partition, (low, high) in lost.items())
+    oldest = {partition: topic.first.get(partition, offset) for partition, offset in cursor.next.items()}
+    if undeclared := Offsets.of_bounds(cursor.next, oldest) - lost:
+        ranges = ", ".join(
+            f"partition {partition}: {low} to {high}" for partition, low, high in undeclared.rows().iter_rows()
+        )
         raise OffsetLossError(
             f"topic {topic.name!r} no longer has offsets that were never read: {ranges}",
             expected="every offset to be read before the broker's retention deletes it",
-            remedy="nothing was skipped; recover the events from another copy of the topic",
+            remedy="nothing was skipped; recover the events from another copy of the topic, or declare them lost with "
+            f"`lakehouse loss accept {dataset} --reason …`",
         )
     beyond = {
         partition: offset for partition, offset in cursor.next.items() if offset > topic.end.get(partition, offset)
@@ -111,6 +114,6 @@ def resume(cursor: Cursor | None, topic: Topic) -> Cursor:
         cluster_id=cursor.cluster_id,
         topic_id=cursor.topic_id,
         start={**cursor.start, **unknown},
-        next={**cursor.next, **unknown},
+        next={**{partition: max(offset, oldest[partition]) for partition, offset in cursor.next.items()}, **unknown},
         batch_id=cursor.batch_id,
     )

@@ -97,6 +97,8 @@ def _query(columns: tuple[Column, ...]) -> str:
         # Invalid JSON, and what DuckDB's parser forgives: trailing commas and the constants of JavaScript.
         "r IS NULL",
         r"regexp_matches(p, ',\s*[\]}]|NaN|Infinity|nan|inf')",
+        # Openings enough to be nested too deeply, for which DuckDB has no limit of its own.
+        rf"regexp_matches(p, '^(?:[^\[{{]*[\[{{]){{{exact.MAX_DEPTH + 1}}}')",
         # A double holds 15 decimal digits exactly; amounts of more digits, or next to nothing, need the text itself.
         *([r"regexp_matches(p, '[0-9.]{16}|[eE]-[0-9]{3}')"] if has_decimals else []),
         *(

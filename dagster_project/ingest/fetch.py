@@ -116,7 +116,7 @@ class Fetcher:
                 raise OffsetLossError(
                     f"topic {self._topic!r}, partition {partition}: {error.str()}",
                     expected="every offset to be there until it was read",
-                    remedy="nothing was skipped; recover the events from another copy of the topic",
+                    remedy="nothing was skipped; the next run says which offsets are gone, and so does `lakehouse loss list`",
                 )
             case BrokerError._ALL_BROKERS_DOWN | BrokerError._AUTHENTICATION | BrokerError.TOPIC_AUTHORIZATION_FAILED:
                 raise self._unreachable(error.str())

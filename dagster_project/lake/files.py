@@ -29,12 +29,14 @@ def write_files(
     uri: str,
     partition_by: Sequence[str],
     statistics: Sequence[str],
+    data_change: bool = True,
 ) -> list[AddAction]:
     """Write a frame as one Parquet file a table partition; no reader sees them until the actions are committed.
 
     Args:
         frame: rows, with the partition columns among them.
         statistics: columns whose minimum and maximum go into the log, so that readers can skip files.
+        data_change: whether the rows are new; if not, they stand in for files that the same commit removes.
     """
     if frame.is_empty():
         return []
@@ -53,7 +55,7 @@ def write_files(
             size=len(content),
             partition_values=values,
             modification_time=int(time.time() * 1000),
-            data_change=True,
+            data_change=data_change,
             stats=_statistics(rows, statistics),
         )
 

@@ -25,6 +25,17 @@ MESSAGE: dict[str, pl.DataType] = {
     "_payload": pl.Binary(),
     "_headers": pl.List(pl.Struct({"key": pl.String(), "value": pl.Binary()})),
 }
+# A run of offsets, both ends included, that have no row in Bronze.
+LEDGER: dict[str, pl.DataType] = {
+    "_kafka_partition": pl.Int32(),
+    "first_offset": pl.Int64(),
+    "last_offset": pl.Int64(),
+    "kind": pl.String(),
+    "note": pl.String(),
+    "declared_by": pl.String(),
+    "recorded_at": TIMESTAMP,
+    "batch_id": pl.Int64(),
+}
 KEYS = (DATE_COLUMN, REGION_COLUMN)
 PARTITION: dict[str, pl.DataType] = {DATE_COLUMN: pl.Date(), REGION_COLUMN: pl.String()}
 
@@ -75,6 +86,17 @@ def quarantine(dataset: Dataset) -> TableSpec:
         partition_by=KEYS,
         statistics=("_batch_id", "_kafka_offset"),
         description=f"Rows of {dataset.name} that broke a rule of the contract.",
+    )
+
+
+def ledger(dataset: Dataset) -> TableSpec:
+    """Offsets without a message, and declared losses; by kind, as losses are looked up at each start of an ingest."""
+    return TableSpec(
+        layer="ledger",
+        name=dataset.name,
+        schema=LEDGER,
+        partition_by=("kind",),
+        description=f"Offsets of {dataset.topic.name} that have no row in Bronze, and why.",
     )
 
 

@@ -20,6 +20,8 @@ from dagster_project.lake.files import write_files
 from dagster_project.lake.log import Commit, CursorReader, commits
 from dagster_project.lake.storage import Layer, Storage
 
+# delta-rs lets two commits remove the same file and add its rows twice, unless both move one cursor.
+_REMOVALS = "removals"
 # Cleaning up expired commits lists the whole log at each commit; maintenance does it off the hot path.
 _HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
 
@@ -186,6 +188,7 @@ class Table:
         cursors: Mapping[str, int],
         remove: pl.DataFrame | None = None,
         metadata: Mapping[str, Any] | None = None,
+        data_change: bool = True,
     ) -> int:
         """Add rows, remove files and move cursors, all or nothing, against the version that this handle has read.
 
@@ -193,6 +196,7 @@ class Table:
             rows: columns of the table's schema, in any order; may be empty.
             remove: files to take out, rows of `files()`.
             metadata: goes into the commit for people to read; nothing depends on it.
+            data_change: whether the rows differ from those that are removed; false where only files are laid out anew.
 
         Returns:
             The new version.
@@ -207,11 +211,14 @@ class Table:
             uri=self.uri,
             partition_by=self.spec.partition_by,
             statistics=self.spec.statistics,
+            data_change=data_change,
         )
+        if self.spec.many_writers and remove is not None and not remove.is_empty():
+            cursors = {**cursors, _REMOVALS: self.version}
         commit_id = uuid.uuid4().hex
         try:
             self._delta.create_write_transaction(
-                [*adds, *self._removals(remove)],
+                [*adds, *self._removals(remove, data_change=data_change)],
                 "append",
                 self._delta.schema(),
                 partition_by=list(self.spec.partition_by),
@@ -244,7 +251,7 @@ class Table:
         self.refresh()
         return self.version
 
-    def _removals(self, files: pl.DataFrame | None) -> Iterable[RemoveAction]:
+    def _removals(self, files: pl.DataFrame | None, *, data_change: bool) -> Iterable[RemoveAction]:
         if files is None:
             return
         now = int(time.time() * 1000)
@@ -252,7 +259,7 @@ class Table:
             values = {name: None if file[name] is None else str(file[name]) for name in self.spec.partition_by}
             yield RemoveAction(
                 path=file["path"],
-                data_change=True,
+                data_change=data_change,
                 deletion_timestamp=now,
                 size=file["size_bytes"],
                 partition_values=values,

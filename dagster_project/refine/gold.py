@@ -15,7 +15,7 @@ from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, frame_of
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
-from dagster_project.refine.plan import cursor_name, pending_gold, within
+from dagster_project.refine.plan import cursor_keys, cursor_name, pending_gold, still_planned, within
 
 # Silver rows that one statement looks at: bounds memory whatever the backlog.
 _ROWS = 2_000_000
@@ -52,7 +52,10 @@ def compute(
     tables: dict[str, Table | None] = {f"silver/{name}": table for name, table in silvers.items()}
     pending = pending_gold(mart, {**tables, f"gold/{mart.name}": None if afresh else gold})
     chosen = within(pending, keys)
+    planned = {name: cursor_keys(gold.cursors(), f"silver/{name}") for name in silvers}
     for portion in _portions(chosen, mart, silvers):
+        for name, before in planned.items():
+            still_planned(gold, before, cursor_keys(gold.cursors(), f"silver/{name}"), portion)
         on = list(mart.partitioned_by)
         wanted = frame_of(portion).select(on)
         frames = {

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import polars as pl
 
 from dagster_project.contract.model import Dataset, Mart
+from dagster_project.errors import StaleCursorError
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
 from dagster_project.lake.table import Table
@@ -82,6 +83,21 @@ def pending_gold(mart: Mart, tables: Mapping[str, Table | None]) -> list[Key]:
         computed = {} if gold is None else cursor_keys(gold.cursors(), f"silver/{name}")
         pending.update(key for key, version in changed(silver, mart).items() if computed.get(key, -1) < version)
     return sorted(pending, key=str)
+
+
+def still_planned(table: Table, planned: Mapping[Key, int], found: Mapping[Key, int], keys: Iterable[Key]) -> None:
+    """Refuse to go on with table partitions that another run has worked on since this one made its plan.
+
+    Raises:
+        StaleCursorError: their cursors have moved.
+    """
+    moved = [key for key in keys if planned.get(key) != found.get(key)]
+    if moved:
+        raise StaleCursorError(
+            f"{table.spec.layer}/{table.spec.name}: another run has worked on {len(moved)} table partitions of this one",
+            expected="to be the only run on them; nothing more was written",
+            remedy="nothing: the next run starts from the committed state",
+        )
 
 
 def within(keys: Iterable[Key], chosen: Iterable[Key] | None) -> list[Key]:

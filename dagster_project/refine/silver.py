@@ -17,7 +17,7 @@ from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.quality.gate import judge
 from dagster_project.refine.merge import Merge, merge
-from dagster_project.refine.plan import cursor_name, pending_files, progress, within
+from dagster_project.refine.plan import cursor_name, pending_files, progress, still_planned, within
 
 # Rows of one commit: bounds memory at some hundred MB whatever the backlog.
 _ROWS = 500_000
@@ -61,7 +61,8 @@ def refine(
     silver = Table.open(specs.silver(dataset), storage=storage)
     quarantine = Table.open(specs.quarantine(dataset), storage=storage)
     chosen = None if keys is None else list(keys)
-    files = pending_files(bronze, {} if afresh else progress(silver))
+    planned = progress(silver)
+    files = pending_files(bronze, {} if afresh else planned)
     files = files.join(frame_of(within(keys_of(files), chosen)), on=specs.KEYS, how="semi", nulls_equal=True)
     for part in _portions(files):
         rows = _new_rows(bronze, part)
@@ -71,6 +72,7 @@ def refine(
             for date, region, last in part.group_by(specs.KEYS).agg(pl.max("max._batch_id")).iter_rows()
         }
         _quarantine(quarantine, verdict.bad, through)
+        still_planned(silver, planned, progress(silver), through)
         merged = merge(dataset, silver, verdict.good)
         _publish(silver, merged, through)
         yield Refined(

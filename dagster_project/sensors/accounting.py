@@ -1,4 +1,7 @@
-"""Accounting after the work is done: a check run for each dataset that has changed since it was last accounted for."""
+"""Accounting after the work is done: a check run for each dataset that has changed since it was last accounted for.
+
+Now and then for the others too: tables are damaged and events deleted also where nothing new arrives.
+"""
 
 import json
 import time
@@ -17,6 +20,8 @@ from dagster_project.sensors.launch import reason_to_wait
 INTERVAL_S = 30
 # Accounting reads every coordinate of the dataset: soon once the stream rests, and at least so often while it does not.
 _WHEN_IDLE_S, _WHEN_BUSY_S = 300.0, 3600.0
+# Without any change: how long a loss or damage may go unnoticed, against some seconds of work.
+_ANYWAY_S = 900.0
 
 
 def verify_job_name(dataset: Dataset) -> str:
@@ -42,13 +47,10 @@ def accounting_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefi
             if bronze is None or BATCH not in bronze.cursors():
                 continue
             batch, when = done.get(dataset.name, (-1, 0.0))
-            wait = _WHEN_BUSY_S if pending_silver(dataset, tables) else _WHEN_IDLE_S
             newest = bronze.cursors()[BATCH]
-            if (
-                newest == batch
-                or time.time() - when < wait
-                or reason_to_wait(context.instance, verify_job_name(dataset))
-            ):
+            changed = _WHEN_BUSY_S if pending_silver(dataset, tables) else _WHEN_IDLE_S
+            wait = _ANYWAY_S if newest == batch else changed
+            if time.time() - when < wait or reason_to_wait(context.instance, verify_job_name(dataset)):
                 continue
             requests.append(dg.RunRequest(job_name=verify_job_name(dataset)))
             done[dataset.name] = (newest, time.time())

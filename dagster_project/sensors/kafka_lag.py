@@ -1,17 +1,20 @@
 """Kafka lag → one Bronze run for each topic. Reads offsets only; the truth is the cursor in Bronze's own commits."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 
 from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.errors import LakehouseError
 from dagster_project.ingest.cursor import Cursor, lag
+from dagster_project.ingest.horizon import located
 from dagster_project.lake import specs
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors.launch import reason_to_wait
+from dagster_project.topics.broker import Topic
+from dagster_project.topics.survey import survey
 
 # Dagster's daemon looks at sensors every five seconds; asking for less changes nothing.
 INTERVAL_S = 5
@@ -35,30 +38,48 @@ def kafka_lag_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefin
         context: dg.SensorEvaluationContext, kafka: KafkaResource, lake: LakeResource
     ) -> dg.SensorResult | dg.SkipReason:
         try:
-            topics = kafka.broker().topics([dataset.topic.name for dataset in catalog.datasets])
+            topics = survey(kafka.broker(), [dataset.topic.name for dataset in catalog.datasets])
         except LakehouseError as error:
             return dg.SkipReason(str(error))
         requests: list[dg.RunRequest] = []
         notes: list[str] = []
         for dataset in catalog.datasets:
-            topic = topics.get(dataset.topic.name)
-            if topic is None:
-                notes.append(f"{dataset.name}: no topic {dataset.topic.name}; run `lakehouse topics apply`")
-                continue
-            bronze = lake.find(specs.bronze(dataset))[f"bronze/{dataset.name}"]
-            cursor = None if bronze is None else Cursor.from_table(bronze.cursors())
-            behind = lag(cursor, topic)
-            if behind <= 0:
-                notes.append(f"{dataset.name}: no lag")
+            reason = _reason(dataset, topics[dataset.topic.name], lake)
+            if not reason.launch:
+                notes.append(f"{dataset.name}: {reason.text}")
                 continue
             job_name = ingest_job_name(dataset)
             if (wait := reason_to_wait(context.instance, job_name)) is not None:
-                notes.append(f"{dataset.name}: lag {behind}, {wait}")
+                notes.append(f"{dataset.name}: {reason.text}, {wait}")
                 continue
-            context.log.info(f"{dataset.name}: lag {behind}")
-            requests.append(
-                dg.RunRequest(job_name=job_name, tags={"lakehouse/dataset": dataset.name, "lakehouse/lag": str(behind)})
-            )
+            context.log.info(f"{dataset.name}: {reason.text}")
+            tags = {"lakehouse/dataset": dataset.name, "lakehouse/lag": str(reason.lag)}
+            requests.append(dg.RunRequest(job_name=job_name, tags=tags))
         return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("; ".join(notes) or "no contracts")
 
     return kafka_lag
+
+
+class _Reason(NamedTuple):
+    """Why a run is launched, or not."""
+
+    launch: bool
+    text: str
+    lag: int | str = "unknown"
+
+
+def _reason(dataset: Dataset, topic: Topic | LakehouseError | None, lake: LakeResource) -> _Reason:
+    """Lag is a reason; so is a topic or a table that no run can go on with, for its run fails where people look."""
+    if isinstance(topic, LakehouseError):
+        return _Reason(launch=False, text=topic.found)  # such as an election: nothing to read, and it passes
+    try:
+        bronze = lake.find(specs.bronze(dataset))[f"bronze/{dataset.name}"]
+        cursor = None if bronze is None else Cursor.from_table(bronze.cursors())
+        if topic is None:
+            text = f"no topic {dataset.topic.name}; run `lakehouse topics apply`"
+            return _Reason(launch=cursor is not None, text=text)
+        located(dataset, cursor, topic, storage=lake.storage())
+        behind = lag(cursor, topic)
+    except LakehouseError as error:
+        return _Reason(launch=True, text=error.found)
+    return _Reason(launch=behind > 0, text=f"lag {behind}" if behind > 0 else "no lag", lag=behind)

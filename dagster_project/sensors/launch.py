@@ -13,10 +13,11 @@ UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-# After a failure the next try waits 5, 10, 20, … seconds, and never longer than five minutes: a dead broker does not
-# fill the run list, and recovery is noticed within the lag SLO.
-_BACKOFF_S, _BACKOFF_MOST_S = 5.0, 300.0
-_LOOK_BACK = 7  # failures after which the wait has reached its most
+# After one failure the next try comes at the next tick: a run whose process was killed is no evidence of a lasting fault,
+# and the stream should not wait for it. Then it waits 5, 10, 20, … seconds, and never longer than five minutes: a dead
+# broker does not fill the run list, and recovery is noticed within the lag SLO.
+_FIRST_S, _BACKOFF_S, _BACKOFF_MOST_S = 1.0, 5.0, 300.0
+_LOOK_BACK = 8  # failures after which the wait has reached its most
 
 
 def reason_to_wait(instance: dg.DagsterInstance, job_name: str) -> str | None:
@@ -34,7 +35,7 @@ def reason_to_wait(instance: dg.DagsterInstance, job_name: str) -> str | None:
             break
         failures += 1
     if failures:
-        wait = min(_BACKOFF_S * 2 ** (failures - 1), _BACKOFF_MOST_S)
+        wait = _FIRST_S if failures == 1 else min(_BACKOFF_S * 2 ** (failures - 2), _BACKOFF_MOST_S)
         since = time.time() - (runs[0].end_time or runs[0].update_timestamp.timestamp())
         if since < wait:
             return f"{job_name} failed {failures} times in a row; next try in {wait - since:.0f} s"

@@ -1,30 +1,31 @@
-"""Dagster's own processes on this machine: a standing code server and the daemon that ticks the sensors."""
+"""Dagster's own processes on this machine: a standing code server, the daemon that ticks the sensors, and the UI."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import socket
-import subprocess
 import sys
+import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from dagster_project.errors import ServiceError
 from dagster_project.services.lock import exclusive
-from dagster_project.services.ports import free_port
+from dagster_project.services.ports import LOOPBACK, free_port
+from dagster_project.services.revive import Service
 from dagster_project.settings import REPOSITORY, Settings
 
 _CONFIGURATION = REPOSITORY / "deploy" / "dagster.yaml"
 MODULE = "dagster_project.definitions"
 # Importing Dagster and the engines takes some 5 s on two cores, and several times that on a busy machine.
 _START_SECONDS = 120.0
-# The daemon ends its loops within a few seconds; the code server may ignore SIGTERM.
-_STOP_SECONDS = 10.0
 # Another one that is just ending gets this long.
 _LOCK_SECONDS = 3.0
+# How often the processes are looked at: short beside the seconds that one takes to start.
+_LOOK_SECONDS = 0.2
 
 
 def prepare(settings: Settings) -> dict[str, str]:
@@ -50,9 +51,57 @@ def alone(settings: Settings) -> AbstractContextManager[None]:
     return exclusive(settings.home / "services" / "dagster" / "lock", patience=_LOCK_SECONDS)
 
 
+class Orchestra:
+    """Dagster's processes while they run; one that dies is started again.
+
+    Attributes:
+        logs: the folder of their logs; `supervisor.log` tells of deaths and restarts.
+    """
+
+    def __init__(self, logs: Path, services: list[Service]) -> None:
+        self.logs = logs
+        self._services = services
+        self._ending = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
+        self._error: ServiceError | None = None
+
+    def pid(self, name: str) -> int:
+        """The process of `code-server`, `daemon` or `webserver`; another one after it was started again."""
+        return next(service.pid for service in self._services if service.name == name)
+
+    def check(self) -> None:
+        """Raise what ended the supervision.
+
+        Raises:
+            ServiceError: one of the processes died again and again.
+        """
+        if self._error is not None:
+            raise self._error
+
+    def start(self) -> None:
+        self._watcher.start()
+
+    def stop(self) -> None:
+        """End the processes, last started first: the daemon launches nothing on a code server that is going away."""
+        self._ending.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        for service in reversed(self._services):
+            service.stop()
+
+    def _watch(self) -> None:
+        while not self._ending.wait(_LOOK_SECONDS):
+            try:
+                for service in self._services:
+                    service.tend()
+            except ServiceError as error:
+                self._error = error
+                return
+
+
 @contextmanager
-def running(settings: Settings) -> Generator[Path]:
-    """Run a code server and the daemon for as long as the context lasts; yields the folder of their logs.
+def running(settings: Settings, *, ui_port: int | None = None) -> Generator[Orchestra]:
+    """Run a code server, the daemon and, given a port, the UI, for as long as the context lasts.
 
     Raises:
         ServiceError: one of them does not start.
@@ -60,54 +109,37 @@ def running(settings: Settings) -> Generator[Path]:
     environment = prepare(settings)
     logs = settings.home / "services" / "dagster"
     logs.mkdir(parents=True, exist_ok=True)
+    # Chosen once: a code server that is started again is found where it was.
     port = free_port()
     workspace = logs / "workspace.yaml"
-    workspace.write_text(f"load_from:\n  - grpc_server: {{host: 127.0.0.1, port: {port}, location_name: lakehouse}}\n")
-    processes: list[subprocess.Popen[bytes]] = []
+    workspace.write_text(f"load_from:\n  - grpc_server: {{host: {LOOPBACK}, port: {port}, location_name: lakehouse}}\n")
+    commands = {
+        "code-server": ["dagster", "api", "grpc", "-m", MODULE, "-h", LOOPBACK, "-p", str(port)],
+        "daemon": ["dagster._daemon", "run", "-w", str(workspace)],
+    }
+    if ui_port is not None:
+        commands["webserver"] = ["dagster_webserver", "-h", LOOPBACK, "-p", str(ui_port), "-w", str(workspace)]
+    services = [
+        Service(name, [sys.executable, "-m", *command], environment, logs=logs) for name, command in commands.items()
+    ]
+    orchestra = Orchestra(logs, services)
     try:
-        code = [sys.executable, "-m", "dagster", "api", "grpc", "-m", MODULE, "-h", "127.0.0.1", "-p", str(port)]
-        processes.append(_spawn(code, environment, logs / "code-server.log"))
-        _wait_for_port(port, processes[0], logs / "code-server.log")
-        daemon = [sys.executable, "-m", "dagster._daemon", "run", "-w", str(workspace)]
-        processes.append(_spawn(daemon, environment, logs / "daemon.log"))
-        yield logs
+        for service in services:
+            service.start()
+            if service.name == "code-server":
+                _wait_for_port(port, service)
+        orchestra.start()
+        yield orchestra
     finally:
-        _stop(list(reversed(processes)))
+        orchestra.stop()
 
 
-def _spawn(command: list[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as output:
-        # A session of its own: Ctrl-C reaches us, and we end them in order.
-        return subprocess.Popen(
-            command,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-
-
-def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for_port(port: int, service: Service) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
+    while time.monotonic() < deadline and service.alive:
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
+            with socket.create_connection((LOOPBACK, port), timeout=1):
                 return
         except OSError:
             time.sleep(0.1)
-    last = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
-    raise ServiceError(f"Dagster's code server did not start; the end of {log}:\n{last}", remedy=f"read {log}")
-
-
-def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
-    """End the daemon first, so that it launches nothing on a code server that is going away."""
-    for process in processes:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    raise ServiceError(f"Dagster's code server did not start; {service.last_words()}", remedy=f"read {service.log}")

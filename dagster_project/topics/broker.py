@@ -84,17 +84,30 @@ class Broker:
             )
         return topic
 
-    def _offsets(self, partitions: Sequence[TopicPartition], spec: OffsetSpec | None) -> dict[tuple[str, int], int]:
+    def written(self, topic: Topic) -> dict[int, int]:
+        """By Kafka partition, the offset after the last record; above `end` while a transaction is open.
+
+        Raises:
+            KafkaError: the cluster does not answer.
+        """
+        partitions = [TopicPartition(topic.name, partition) for partition in topic.end]
+        found = self._offsets(partitions, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED)
+        return {partition: offset for (_, partition), offset in found.items()}
+
+    def _offsets(
+        self,
+        partitions: Sequence[TopicPartition],
+        spec: OffsetSpec | None,
+        # The end is then the last stable offset, beyond which nothing may be read yet.
+        isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+    ) -> dict[tuple[str, int], int]:
         if not partitions:
             return {}
         assert spec is not None  # the library sets it when it is loaded, which its types do not know
         deadline = time.monotonic() + TIMEOUT_S
         while True:
-            # Read committed: the end is the last stable offset, beyond which nothing may be read yet.
             futures = self._admin.list_offsets(
-                dict.fromkeys(partitions, spec),
-                isolation_level=IsolationLevel.READ_COMMITTED,
-                request_timeout=TIMEOUT_S,
+                dict.fromkeys(partitions, spec), isolation_level=isolation, request_timeout=TIMEOUT_S
             )
             answers = {
                 (item.topic, item.partition): answer(future, servers=self._servers, accept=_NOT_YET_LED)

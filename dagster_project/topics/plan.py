@@ -10,7 +10,7 @@ from dagster_project.contract.model import Topic
 
 Action = Literal["create", "grow", "configure", "keep", "refuse"]
 # Topic settings that contracts decide; all others are the cluster's own.
-SETTINGS = ("min.insync.replicas", "retention.ms", "cleanup.policy")
+SETTINGS = ("min.insync.replicas", "retention.ms", "cleanup.policy", "max.message.bytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +42,12 @@ class Step:
 
 def wanted_config(topic: Topic, *, replicas: int) -> dict[str, str]:
     """The settings that a contract decides; an in-sync minimum above the replicas would refuse every write."""
+    largest = {} if topic.max_message_bytes is None else {"max.message.bytes": str(topic.max_message_bytes)}
     return {
         "min.insync.replicas": str(min(topic.min_insync_replicas, replicas)),
         "retention.ms": str(int(topic.retention.total_seconds() * 1000)),
         "cleanup.policy": topic.cleanup_policy,
+        **largest,
     }
 
 

@@ -27,7 +27,7 @@ from dagster_project.services.ports import LOOPBACK
 from dagster_project.settings import REPOSITORY
 from dagster_project.sources.producer import Published, publish
 from dagster_project.sources.source import Source
-from dagster_project.topics import admin
+from dagster_project.topics import admin, derived
 from dagster_project.topics.broker import Broker
 
 # Far more than a request takes on a busy machine.
@@ -51,7 +51,7 @@ class Lake:
     home: Path
 
     def create_topic(self) -> None:
-        for step in admin.plan_all([self.dataset.topic], bootstrap_servers=self.servers):
+        for step in admin.plan_all(derived.wanted([self.dataset]), bootstrap_servers=self.servers):
             admin.apply(step, bootstrap_servers=self.servers)
 
     def produce(self, source: Source, *, limit: int | None = None) -> Published:

@@ -127,7 +127,13 @@ def reading(
         "region": region,
         "level": level,
     }
-    return Message(offset=offset, payload=json.dumps(values).encode(), key=identity.encode(), partition=partition)
+    return Message(
+        offset=offset,
+        payload=json.dumps(values).encode(),
+        key=identity.encode(),
+        partition=partition,
+        sent=EPOCH + dt.timedelta(days=day - 1),
+    )
 
 
 def tombstone(offset: int, identity: str = "a", *, at: int = 0, partition: int = 0) -> Message:

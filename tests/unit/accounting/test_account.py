@@ -14,7 +14,9 @@ import pytest
 from dagster_project.accounting.account import Account, account
 from dagster_project.accounting.latency import latency
 from dagster_project.contract.model import Catalog
-from dagster_project.errors import OffsetLossError, TopicIdentityError
+from dagster_project.lake import specs
+from dagster_project.lake.table import Table
+from dagster_project.ledger.ledger import write
 from dagster_project.topics.broker import Topic
 from tests.unit.lakes import CLUSTER, EPOCH, TOPIC_ID, Lake, Message, reading, tombstone
 
@@ -155,7 +157,7 @@ DAMAGE: list[tuple[Callable[[Lake], None], tuple[str, ...], int]] = [
     (also_in_quarantine, ("1 offsets are in more than one place: 0/2",), 1),
     (silver_from_nowhere, ("1 offsets are in silver, but not in Bronze: 0/99",), 0),
     (quarantine_from_nowhere, ("1 offsets are in quarantine, but not in Bronze: 0/99",), 0),
-    (bronze_twice, ("2 offsets are in more than one place: 0/2, 0/2",), 1),
+    (bronze_twice, ("1 offsets are in more than one place: 0/2",), 1),
     (beyond_the_cursor, ("1 offsets are in Bronze, but not below the cursor: 0/77",), 0),
     (older_version_won, ("2 offsets are neither in Silver, superseded, nor quarantined: 0/1, 0/5",), 2),
 ]
@@ -194,24 +196,31 @@ def test_a_lost_bronze_file_cannot_be_taken_for_gaps_without_a_word(healthy: Lak
     healthy.bronze.commit(healthy.bronze.rows().head(0).collect(), remove=lost, cursors={})
     found = of(healthy)
     assert not found.accounted
-    assert "2 offsets are in silver, but not in Bronze: 0/1, 0/2" in found.problems
+    assert "2 offsets are in silver, but not in Bronze: 0/1-2" in found.problems
     assert "1 offsets are in quarantine, but not in Bronze: 0/4" in found.problems
 
 
 @pytest.mark.parametrize(
-    ("changes", "error"),
+    ("changes", "problem"),
     [
-        ({"topic_id": "other"}, TopicIdentityError),
-        ({"first": {0: 13, 1: 2}}, OffsetLossError),
-        ({"end": {0: 5, 1: 2}}, TopicIdentityError),
+        ({"topic_id": "other"}, "topic 'test.readings' has id other; Bronze was read from id AbC_d-9"),
+        ({"end": {0: 5, 1: 2}}, "topic 'test.readings' ends before the cursor in partitions [0]"),
     ],
 )
-def test_a_topic_that_is_not_the_same_is_refused(
-    healthy: Lake, changes: dict[str, object], error: type[Exception]
-) -> None:
+def test_a_topic_that_is_not_the_same_is_a_problem(healthy: Lake, changes: dict[str, object], problem: str) -> None:
     topic = Topic(name="test.readings", cluster_id=CLUSTER, topic_id=TOPIC_ID, first={0: 0, 1: 0}, end={0: 20, 1: 2})
-    with pytest.raises(error):
-        of(healthy, replace(topic, **changes))  # pyright: ignore[reportArgumentType] fields of a topic
+    found = of(healthy, replace(topic, **changes))  # pyright: ignore[reportArgumentType] fields of a topic
+    assert not found.accounted
+    assert found.problems[0].startswith(problem)
+    assert places(found) == found.offsets == 14
+
+
+def test_a_ledger_of_another_topic_is_a_problem(healthy: Lake) -> None:
+    other = Topic(name="test.readings", cluster_id=CLUSTER, topic_id="other", first={}, end={})
+    ledger = Table.open(specs.ledger(healthy.dataset), storage=healthy.storage)
+    write(ledger, other, [], batch_id=0, covered={0: 3})
+    (problem,) = of(healthy).problems
+    assert problem.startswith("ledger/readings was kept for topic id other")
 
 
 def moment_of(folder: Path, version: int, seconds: float) -> None:

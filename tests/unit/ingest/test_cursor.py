@@ -9,13 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_project.errors import OffsetLossError, TopicIdentityError
-from dagster_project.ingest.cursor import Cursor, lag, resume
+from dagster_project.ingest import cursor as cursors
+from dagster_project.ingest.cursor import Cursor, lag
 from dagster_project.topics.broker import Topic
+from dagster_project.topics.offsets import Offsets
 
 CURSOR = Cursor(cluster_id="c_-1", topic_id="T_o-p", start={0: 5, 1: 0}, next={0: 10, 1: 0}, batch_id=3)
 TOPIC = Topic(name="t", cluster_id="c_-1", topic_id="T_o-p", first={0: 5, 1: 0}, end={0: 12, 1: 4})
 identities = st.text("abzAZ09_-", min_size=1, max_size=22)
 offsets = st.dictionaries(st.integers(0, 20), st.integers(0, 2**60), min_size=1, max_size=5)
+
+
+def resume(cursor: Cursor | None, topic: Topic, lost: Offsets | None = None) -> Cursor:
+    return cursors.resume(cursor, topic, dataset="d", lost=lost or Offsets())
 
 
 @given(identities, identities, offsets, st.integers(0, 2**40))
@@ -57,6 +63,7 @@ def test_new_kafka_partitions_are_read_from_their_start() -> None:
         ),
         ({"cluster_id": "new"}, TopicIdentityError, "(the cluster is another one)"),
         ({"first": {0: 11, 1: 2}}, OffsetLossError, "partition 0: 10 to 10, partition 1: 0 to 1"),
+        ({"first": {0: 11, 1: 0}}, OffsetLossError, "lakehouse loss accept d"),
         ({"end": {0: 9, 1: 4}}, TopicIdentityError, "ends before the cursor in partitions [0]"),
     ],
 )
@@ -64,6 +71,17 @@ def test_reading_does_not_go_on(changes: dict[str, object], error: type[Exceptio
     with pytest.raises(error) as refused:
         resume(CURSOR, replace(TOPIC, **changes))  # pyright: ignore[reportArgumentType] fields of a topic
     assert message in str(refused.value)
+
+
+def test_reading_goes_on_over_declared_losses_alone() -> None:
+    topic = replace(TOPIC, first={0: 12, 1: 2}, end={0: 20, 1: 4})
+    declared = Offsets.of_bounds({0: 10, 1: 0}, {0: 12, 1: 2})
+    assert resume(CURSOR, topic, declared) == replace(CURSOR, next={0: 12, 1: 2})
+    with pytest.raises(OffsetLossError, match="partition 0: 11 to 11\n"):
+        resume(CURSOR, topic, Offsets.of_bounds({0: 10, 1: 0}, {0: 11, 1: 2}))
+    # What retention has deleted since is a new loss.
+    with pytest.raises(OffsetLossError, match="partition 0: 12 to 12, partition 1: 2 to 2"):
+        resume(CURSOR, replace(topic, first={0: 13, 1: 3}), declared)
 
 
 def test_lag() -> None:

@@ -57,21 +57,30 @@ def test_kinds_and_order(dataset: Dataset) -> None:
 
 
 def test_an_event_without_a_place_is_poison_and_keeps_its_payload(dataset: Dataset) -> None:
-    soon = (dt.datetime.now(dt.UTC) + dt.timedelta(days=5)).strftime("%Y-%m-%d").encode()
+    horizon = "placed.horizon: outside 2026-01-01 to the day after it was sent"
     cases = {
         "region.enum: not one of eu, us": changed(reading(0), b'"eu"', b'"mars"'),
         "region.required: missing": changed(reading(0), b'"eu"', b"null"),
         "id.required: missing": changed(reading(0), b'"a"', b"null"),
         "at.required: missing": changed(reading(0), b'"at"', b'"when"'),
-        "placed.horizon: outside 2026-01-01 to tomorrow": changed(reading(0), b"2026-01-01T12", b"2025-12-31T12"),
+        horizon: changed(reading(0), b"2026-01-01T12", b"2025-12-31T12"),
     }
-    late = changed(reading(0), b"2026-01-01T12", soon + b"T12")
-    rows = placed(dataset, *cases.values(), late)
-    assert [row["_error"] for row in rows] == [*cases, "placed.horizon: outside 2026-01-01 to tomorrow"]
+    ahead = changed(reading(0), b"2026-01-01T12", b"2026-01-03T00")
+    rows = placed(dataset, *cases.values(), ahead)
+    assert [row["_error"] for row in rows] == [*cases, horizon]
     for row in rows:
         assert row["_kind"] == "poison"
         assert {row[name] for name in ("id", "at", "placed", "region", "level", "event_date")} == {None}
         assert row["_payload"] is not None
+
+
+def test_the_horizon_is_the_day_after_the_message_was_sent_whatever_the_clock_here_says(dataset: Dataset) -> None:
+    sent = dt.datetime(2099, 6, 30, 0, 30, tzinfo=dt.UTC)
+    days = [b"2099-07-01T23:59", b"2099-07-02T00:00", b"2026-01-01T00:00"]
+    messages = [changed(reading(0), b"2026-01-01T12:00", day) for day in days]
+    rows = placed(dataset, *(replace(message, offset=offset, sent=sent) for offset, message in enumerate(messages)))
+    assert [row["_kind"] for row in rows] == ["event", "poison", "event"]
+    assert rows[0]["event_date"] == dt.date(2099, 7, 1)
 
 
 def test_the_date_is_that_of_utc(dataset: Dataset) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from dagster_project.contract.model import Catalog
-from dagster_project.errors import ContractError
+from dagster_project.errors import ContractError, StaleCursorError
 from dagster_project.lake.keys import Key
+from dagster_project.lake.table import Table
 from dagster_project.refine import gold
 from dagster_project.refine.gold import compute
 from dagster_project.refine.plan import pending_gold
@@ -79,6 +80,24 @@ def test_a_large_backlog_is_done_in_portions(filled: Lake, monkeypatch: pytest.M
     done = list(compute(filled.mart, catalog=filled.catalog, storage=filled.storage, keys=None))
     assert [commit.rows for commit in done] == [{EU: 1}, {US: 1}]
     assert totals(filled) == {(DAY, "eu", 2, 3), (DAY, "us", 1, 5)}
+
+
+def test_a_run_that_was_overtaken_between_portions_ends(filled: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled.compute()
+    monkeypatch.setattr(gold, "_ROWS", 1)
+    real = Table.refresh
+
+    def overtaken(table: Table) -> None:
+        monkeypatch.setattr(Table, "refresh", real)
+        filled.arrive(reading(9, "z", region="us", level=4))
+        filled.refine()
+        filled.compute()
+        real(table)
+
+    monkeypatch.setattr(Table, "refresh", overtaken)  # after its first commit, and before it looks at the table again
+    with pytest.raises(StaleCursorError, match="another run has worked on 1 table partitions"):
+        list(compute(filled.mart, catalog=filled.catalog, storage=filled.storage, keys=None, afresh=True))
+    assert totals(filled) == {(DAY, "eu", 2, 3), (DAY, "us", 2, 9)}
 
 
 GROUPED = "FROM silver.readings GROUP BY event_date, region"

@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagster_project.contract.model import Catalog
+from dagster_project.errors import StaleCursorError
 from dagster_project.lake.keys import Key
+from dagster_project.lake.table import Table
 from dagster_project.refine import silver
-from dagster_project.refine.plan import cursor_keys, cursor_name, pending_gold, pending_silver, within
+from dagster_project.refine.plan import cursor_keys, cursor_name, pending_gold, pending_silver, progress, within
 from tests.unit.lakes import EPOCH, Lake, Message, reading, tombstone
 
 EU, US = Key(dt.date(2026, 1, 1), "eu"), Key(dt.date(2026, 1, 1), "us")
@@ -215,6 +217,24 @@ def test_a_large_backlog_is_done_in_portions(lake: Lake, monkeypatch: pytest.Mon
     commits = list(silver.refine(lake.dataset, storage=lake.storage, keys=None))
     assert len(commits) > 1
     assert len(lake.live()) == 8
+    assert pending_silver(lake.dataset, lake.tables()) == []
+
+
+def test_a_run_that_was_overtaken_between_portions_ends(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silver, "_ROWS", 1)
+    lake.arrive(*(reading(number, f"k{number}", day=1 + number) for number in range(3)))
+    real = Table.refresh
+
+    def overtaken(table: Table) -> None:
+        monkeypatch.setattr(Table, "refresh", real)
+        lake.arrive(reading(3, "k3", day=3))
+        lake.refine()
+        real(table)
+
+    monkeypatch.setattr(Table, "refresh", overtaken)  # after its first commit, and before it looks at the table again
+    with pytest.raises(StaleCursorError, match="another run has worked on 1 table partitions"):
+        lake.refine()
+    assert progress(lake.silver)[Key(dt.date(2026, 1, 3), "eu")] == 1
     assert pending_silver(lake.dataset, lake.tables()) == []
 
 

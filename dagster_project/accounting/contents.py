@@ -1,0 +1,103 @@
+"""Whether contents are what was sent: Bronze against the broker, and all values against the payloads they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+import polars as pl
+
+from dagster_project.accounting.broker_log import CONTENT, broker_log
+from dagster_project.accounting.soundness import Evidence
+from dagster_project.contract.model import Dataset
+from dagster_project.ingest.bronze import place as decode
+from dagster_project.ingest.cursor import Cursor
+from dagster_project.ingest.decode import Decoder
+from dagster_project.ingest.fetch import Fetched
+from dagster_project.lake import specs
+from dagster_project.lake.storage import Storage
+from dagster_project.lake.table import Table
+from dagster_project.topics.broker import Topic
+from dagster_project.topics.offsets import Offsets, place
+
+# Bronze rows that are decoded again at a time: bounds memory.
+_ROWS = 200_000
+_MESSAGE = ("_kafka_partition", "_kafka_offset", "_kafka_timestamp", "_correlation_id", *specs.MESSAGE)
+BRONZE = "in Bronze with other values than their payloads have"
+SILVER = "in silver with other values than their payloads have"
+QUARANTINE = "in quarantine with another key or payload than in Bronze"
+
+
+def broker_differences(bronze: Evidence, topic: Topic, cursor: Cursor, *, bootstrap_servers: str) -> Offsets:
+    """Offsets whose key or payload is another one on the broker."""
+    assert bronze.table is not None
+    log = broker_log(topic, cursor, bootstrap_servers=bootstrap_servers).lazy()
+    different = [
+        bronze.table.rows(part)
+        .select(place(), CONTENT)
+        .join(log, on="place")
+        .filter(pl.col("content") != pl.col("content_right"))
+        .select("place")
+        .collect(engine="in-memory")
+        for part in _portions(bronze.files)
+    ]
+    return _offsets(different)
+
+
+def value_differences(
+    dataset: Dataset, *, bronze: Evidence, silver: Evidence, quarantine: Evidence, storage: Storage
+) -> dict[str, Offsets]:
+    """Decode Bronze's payloads again, and compare all tables with what comes out: what is wrong, and where."""
+    assert bronze.table is not None
+    decoder = Decoder(dataset.columns)
+    wrong: dict[str, list[pl.DataFrame]] = {BRONZE: [], SILVER: [], QUARANTINE: []}
+    for part, columns in _alike(bronze.table, bronze.files, storage):
+        rows = bronze.table.rows(part).filter(pl.col("_kind") != specs.POISON).collect(engine="in-memory")
+        if rows.is_empty():
+            continue
+        messages = Fetched(messages=rows.select(_MESSAGE), next={}, caught_up=True)
+        decoded = decode(dataset, messages, decoder).with_columns(place())
+        known = [name for name in specs.silver(dataset).schema if name in columns or name in specs.KEYS]
+        values = [name for name in known if not name.startswith("_") or name in _MESSAGE]
+        sent = decoded.with_columns((pl.col("_kind") == specs.TOMBSTONE).alias("_deleted"))
+        wrong[BRONZE].append(_differences(rows.with_columns(place()), decoded, [*values, "_kind"]))
+        wrong[SILVER].append(_compare(silver, part, sent, [*values, "_deleted"]))
+        wrong[QUARANTINE].append(_compare(quarantine, part, sent, list(specs.MESSAGE)))
+    return {what: _offsets(found) for what, found in wrong.items()}
+
+
+def _compare(table: Evidence, part: pl.DataFrame, sent: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    """Rows in the same table partitions as some of Bronze's: where an event is depends on nothing but itself."""
+    if table.table is None:
+        return sent.select("place").head(0)
+    files = table.files.join(part.select(specs.KEYS).unique(), on=specs.KEYS, how="semi", nulls_equal=True)
+    rows = table.table.rows(files).with_columns(place()).select("place", *columns)
+    return _differences(rows.join(sent.lazy().select("place"), on="place", how="semi").collect(), sent, columns)
+
+
+def _differences(found: pl.DataFrame, sent: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    both = found.select("place", *columns).join(sent.select("place", *columns), on="place", suffix="_sent")
+    unequal = [pl.col(name).ne_missing(pl.col(f"{name}_sent")) for name in columns]
+    return both.filter(pl.any_horizontal(unequal)).select("place")
+
+
+def _alike(table: Table, files: pl.DataFrame, storage: Storage) -> Iterator[tuple[pl.DataFrame, frozenset[str]]]:
+    """Files in portions that have the same columns: what a contract gained later is no difference."""
+    options = dict(storage.options) or None
+    schemas = [
+        pl.scan_parquet(f"{table.uri}/{unquote(path)}", storage_options=options).collect_schema()
+        for path in files["path"]
+    ]
+    groups = files.with_columns(pl.Series("_columns", [",".join(sorted(schema)) for schema in schemas], pl.String))
+    for group in groups.partition_by("_columns", maintain_order=True):
+        for part in _portions(group.drop("_columns")):
+            yield part, frozenset(str(group["_columns"][0]).split(","))
+
+
+def _portions(files: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    ordered = files.sort(specs.KEYS).with_columns((pl.col("num_records").cum_sum() // _ROWS).alias("_portion"))
+    yield from ordered.partition_by("_portion", maintain_order=True, include_key=False)
+
+
+def _offsets(rows: list[pl.DataFrame]) -> Offsets:
+    return Offsets.union(*(Offsets.of_places(part["place"].sort().to_numpy()) for part in rows if len(part)))

@@ -1,0 +1,79 @@
+"""Gaps of the offsets that Bronze has read: which kind each is, asked of the broker while it still knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from dagster_project.contract.model import Dataset
+from dagster_project.lake import specs
+from dagster_project.lake.storage import Storage
+from dagster_project.lake.table import Table
+from dagster_project.ledger.ledger import Entry, Ledger, write
+from dagster_project.topics.broker import Broker
+from dagster_project.topics.log import read_log
+from dagster_project.topics.offsets import Offsets, place
+
+
+def record_gaps(
+    dataset: Dataset,
+    *,
+    bronze: Table,
+    start: Mapping[int, int],
+    end: Mapping[int, int],
+    batch_id: int,
+    storage: Storage,
+    bootstrap_servers: str,
+) -> int:
+    """Write the gaps from where the ledger ends up to `end`; where there are none, not even the broker is asked.
+
+    Args:
+        start, end: by Kafka partition, Bronze's first and next offset.
+        batch_id: of Bronze's last batch.
+
+    Returns:
+        How many runs of offsets were written.
+
+    Raises:
+        KafkaError: the broker cannot be asked; the next call looks at the same offsets again.
+        StaleCursorError: another run records gaps of the same dataset.
+    """
+    topic = Broker(bootstrap_servers).topic(dataset.topic.name)
+    table = Table.find(specs.ledger(dataset), storage=storage)
+    ledger = Ledger.read(table, topic)
+    known = ledger.offsets("control", "aborted", "compacted", "lost", "unseen")
+    everything = Offsets.of_bounds(start, end)
+    if len(everything) == int(bronze.files()["num_records"].sum()) + len(known & everything):
+        return 0
+    begin = {partition: max(ledger.covered.get(partition, 0), start[partition]) for partition in end}
+    window = Offsets.of_bounds(begin, end)
+    if not window:
+        return 0
+    kept = {partition: max(offset, topic.first.get(partition, 0)) for partition, offset in begin.items()}
+    log = read_log(topic.name, start=kept, end=end, bootstrap_servers=bootstrap_servers)
+    unseen = window - Offsets.union(*log.values()) - known
+    compacted = log["compacted"]
+    if compacted or unseen:
+        # Of what the broker no longer has, only that is a gap which had gone before it was read.
+        read = _read(bronze, begin)
+        compacted, unseen = compacted - read - known, unseen - read
+    entries = [
+        Entry(offsets=log["control"], kind="control"),
+        Entry(offsets=log["aborted"], kind="aborted"),
+        Entry(offsets=compacted, kind="compacted"),
+        Entry(offsets=unseen, kind="unseen", note="deleted from the broker before it was looked at"),
+    ]
+    if table is None:
+        table = Table.open(specs.ledger(dataset), storage=storage)
+        if table.cursors():
+            # Made by another run since: what it wrote was not looked at here.
+            return 0
+    write(table, topic, entries, batch_id=batch_id, covered=end)
+    return sum(len(entry.offsets.first) for entry in entries)
+
+
+def _read(bronze: Table, begin: Mapping[int, int]) -> Offsets:
+    """Offsets with a row in Bronze, at least those from `begin` on."""
+    files = bronze.files().filter(pl.col("max._kafka_offset") >= min(begin.values()))
+    return Offsets.of_places(bronze.rows(files).select(place()).collect(engine="in-memory")["place"].sort().to_numpy())

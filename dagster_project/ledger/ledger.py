@@ -1,0 +1,94 @@
+"""The ledger of a dataset: offsets that hold no message, and losses that a person declared; kept for ever."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import polars as pl
+
+from dagster_project.contract.model import Dataset
+from dagster_project.errors import TopicIdentityError
+from dagster_project.lake import specs
+from dagster_project.lake.storage import Storage
+from dagster_project.lake.table import Table
+from dagster_project.topics.broker import Topic
+from dagster_project.topics.offsets import Offsets
+
+# `unseen`: no row in Bronze, and already deleted from the broker when its gaps were looked at.
+Kind = Literal["control", "aborted", "compacted", "lost", "unseen"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Offsets to be written into the ledger, and why."""
+
+    offsets: Offsets
+    kind: Kind
+    note: str = ""
+    declared_by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """What the ledger says of one topic.
+
+    Attributes:
+        rows: `_kafka_partition, first_offset, last_offset, kind, note, declared_by, recorded_at, batch_id`.
+        covered: by Kafka partition, the offset up to which all gaps are recorded.
+    """
+
+    rows: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=dict(specs.LEDGER)))
+    covered: Mapping[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def read(
+        cls, table: Table | None, topic: Topic, *, kind: Kind | None = None, files: pl.DataFrame | None = None
+    ) -> Ledger:
+        """Of the table, or of some of its files, all rows or those of one kind.
+
+        Raises:
+            TopicIdentityError: it was kept for another topic.
+        """
+        if table is None:
+            return cls()
+        covered: dict[int, int] = {}
+        for name, value in table.cursors().items():
+            _, cluster_id, topic_id, partition, _ = name.split("/")
+            if (cluster_id, topic_id) != (topic.cluster_id, topic.topic_id):
+                raise TopicIdentityError(
+                    f"ledger/{table.spec.name} was kept for topic id {topic_id}; {topic.name!r} has id {topic.topic_id}",
+                    expected="one topic for each ledger: offsets of another topic mean other events",
+                    remedy=f"after the topic was made anew, run `lakehouse retire {table.spec.name}`",
+                )
+            covered[int(partition)] = value
+        files = table.files() if files is None else files
+        chosen = files if kind is None else files.filter(pl.col("kind") == kind)
+        return cls(rows=table.rows(chosen).collect(engine="in-memory"), covered=covered)
+
+    def offsets(self, *kinds: Kind) -> Offsets:
+        return Offsets.of_runs(self.rows.filter(pl.col("kind").is_in(kinds)))
+
+
+def lost(dataset: Dataset, topic: Topic, *, storage: Storage) -> Offsets:
+    """All declared losses."""
+    return Ledger.read(Table.find(specs.ledger(dataset), storage=storage), topic, kind="lost").offsets("lost")
+
+
+def write(table: Table, topic: Topic, entries: list[Entry], *, batch_id: int, covered: Mapping[int, int]) -> int:
+    """Commit entries, with the offsets up to which gaps are recorded; returns the new version.
+
+    Raises:
+        StaleCursorError: another run has written since the table was read; nothing was written.
+    """
+    runs = (entry.offsets.rows(kind=entry.kind, note=entry.note, declared_by=entry.declared_by) for entry in entries)
+    rows = pl.concat([Offsets().rows(kind="", note="", declared_by=""), *runs])
+    rows = rows.with_columns(
+        pl.lit(dt.datetime.now(dt.UTC), specs.LEDGER["recorded_at"]).alias("recorded_at"),
+        pl.lit(batch_id, pl.Int64).alias("batch_id"),
+    )
+    prefix = f"kafka/{topic.cluster_id}/{topic.topic_id}"
+    cursors = {f"{prefix}/{partition}/gaps": offset for partition, offset in covered.items()}
+    return table.commit(rows, cursors=cursors, metadata={"rows": len(rows)})

@@ -1,0 +1,54 @@
+"""A choice of faults, each of which the platform must survive with every offset, row and value where it belongs."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from tests.chaos import report, suite
+from tests.chaos.faults import FAULTS
+from tests.chaos.platform import Processes
+from tests.chaos.scene import Scene, scene
+from tests.chaos.world import World
+
+SEED = 4
+# One of each kind at least; those that wait for long outages are left to `make chaos`.
+QUICK = (
+    "kill-bronze-before-files",
+    "kill-bronze-before-commit",
+    "kill-bronze-after-commit",
+    "kill-quarantine-after-commit",
+    "kill-silver-before-commit",
+    "kill-gold-computing",
+    "kill-at-random",
+    "kill-outbox-sent",
+    "kill-outbox-committed",
+    "two-ingests-at-once",
+    "zombie-ingest-fetched",
+    "zombie-refine",
+    "s3-answer-lost-bronze-commit",
+    "s3-answer-lost-silver-commit",
+    "s3-503-gold-data",
+    "s3-reset-bronze-data",
+    "transaction-aborted",
+    "clock-two-days-ahead",
+    "leader-killed-while-reading",
+)
+
+
+@pytest.fixture(scope="module")
+def shared(ground: World) -> Scene:
+    return scene(ground, seed=SEED)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_platform_survives(name: str, ground: World, shared: Scene) -> None:
+    fault = FAULTS[name]
+    ground.mend()
+    place = scene(ground, seed=SEED, local=fault.local, partitions=fault.partitions) if fault.alone else shared
+
+    result = suite.attempt(fault, Processes(place), place, rng=Random(SEED))
+
+    assert result.survived, report.line(result)
+    assert result.verdict == suite.Verdict()

@@ -1,0 +1,453 @@
+"""Rows and cursors move together, whoever writes, crashes, comes late or is not told: a machine that tries it all."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from dagster_project.errors import OffsetLossError, StaleCursorError, TopicIdentityError
+from dagster_project.ingest import bronze as ingesting
+from dagster_project.ingest.cursor import Cursor
+from dagster_project.ingest.fetch import Limits
+from dagster_project.lake import compaction, specs
+from dagster_project.lake import table as tables
+from dagster_project.lake.keys import Key
+from dagster_project.lake.table import Table
+from dagster_project.refine import gold as computing
+from dagster_project.refine import silver as refining
+from dagster_project.refine.plan import pending_gold, progress
+from tests.unit.lakes import Lake, Message, reading, small_catalog, tombstone
+from tests.unit.protocol.topic import ModelTopic, Reader
+
+# The same steps each time; as many as take well under a minute.
+STEPS = settings(max_examples=10, stateful_step_count=16, report_multiple_bugs=False)
+Winner = tuple[dt.datetime, int, int]
+# The topics of the demo grow to as many.
+_PARTITIONS = 12
+
+
+# Where a step is looked up that is not in the module of the run itself.
+_PLACES: dict[str, Any] = {"CommitProperties": tables, "write_files": tables, "refresh": Table, "fetch": Reader}
+
+
+class Crash(BaseException):
+    """The process is gone; no handler may see it."""
+
+
+class AmbiguousTable(DeltaTable):
+    """Commits, and says that it failed."""
+
+    error: type[Exception] = OSError
+
+    def create_write_transaction(self, *arguments: Any, **options: Any) -> None:
+        super().create_write_transaction(*arguments, **options)
+        raise self.error("the answer was lost")
+
+
+class ConflictingTable(AmbiguousTable):
+    error = CommitFailedError
+
+
+def crash(*_: object, **__: object) -> Any:
+    raise Crash
+
+
+class Protocol(RuleBasedStateMachine):
+    """Real tables on disk, fed from a topic in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="protocol-"))
+        self.patch = pytest.MonkeyPatch()
+        self.seen: dict[str, Mapping[str, int]] = {}
+
+    @initialize(stable=st.booleans())
+    def begin(self, stable: bool) -> None:
+        """Begin with a contract that says that keys stay in their table partition, as they then do, or one that does not."""
+        catalog = small_catalog(self.folder / "contracts")
+        self.lake = Lake.at(self.folder / "lake", catalog=catalog, stable_partitions=stable)
+        self.topic = ModelTopic(name=self.lake.dataset.topic.name)
+        self.patch.setattr(ingesting, "Broker", self.topic.as_broker())
+        self.patch.setattr(ingesting, "reading", self.topic.reading)
+        for name in ("publish_offsets", "record_gaps"):  # about the broker alone
+            self.patch.setattr(ingesting, name, lambda *_, **__: None, raising=False)
+        # Small bounds, so that a few messages make several commits.
+        self.patch.setattr(refining, "_ROWS", 3)
+        self.patch.setattr(computing, "_ROWS", 3)
+        self.patch.setattr(compaction, "_MANY", 2)
+        self.patch.setattr(compaction, "_OPEN_DAYS", 0)
+
+    def teardown(self) -> None:
+        self.patch.undo()
+        shutil.rmtree(self.folder)
+
+    # What may happen to the topic.
+
+    @rule(
+        partition=st.integers(0, _PARTITIONS - 1),
+        kinds=st.lists(
+            st.sampled_from(["event", "event", "event", "bad", "poison", "delete", "gap"]), min_size=1, max_size=6
+        ),
+        identity=st.sampled_from("abcd"),
+        at=st.integers(0, 20),
+        day=st.integers(1, 3),
+    )
+    def produce(self, partition: int, kinds: list[str], identity: str, at: int, day: int) -> None:
+        partition %= len(self.topic.logs)
+        log = self.topic.logs[partition]
+        for number, kind in enumerate(kinds):
+            chosen = ("abcd".index(identity) + number) % 4
+            name = "abcd"[chosen]
+            offset = len(log)
+            match kind:
+                case "gap":
+                    log.append(None)
+                case "poison":
+                    log.append(Message(offset=offset, payload=b"?", partition=partition))
+                case "delete":
+                    log.append(tombstone(offset, name, at=at + number, partition=partition))
+                case _:
+                    level = -1 if kind == "bad" else offset
+                    region, placed = "us" if number % 3 == 2 else "eu", day
+                    if self.lake.dataset.stable_partitions:
+                        region, placed = ("us" if chosen == 0 else "eu"), 1 + chosen % 3
+                    log.append(
+                        reading(
+                            offset, name, at=at + number, day=placed, region=region, level=level, partition=partition
+                        )
+                    )
+
+    @rule(by=st.integers(1, 4))
+    def grow(self, by: int) -> None:
+        for _ in range(min(by, _PARTITIONS - len(self.topic.logs))):
+            self.topic.grow()
+
+    @rule(share=st.floats(0, 1))
+    def forget_what_was_read(self, share: float) -> None:
+        for partition, offset in self.cursor().items():
+            self.topic.first[partition] = max(self.topic.first[partition], int(offset * share))
+
+    @rule()
+    def lose_what_was_not_read(self) -> None:
+        behind = [partition for partition, offset in self.cursor().items() if offset < len(self.topic.logs[partition])]
+        if behind:
+            kept = self.topic.first[behind[0]]
+            self.topic.first[behind[0]] = len(self.topic.logs[behind[0]])
+            self.refused(OffsetLossError)
+            self.topic.first[behind[0]] = kept
+
+    @rule()
+    def make_the_topic_anew(self) -> None:
+        if self.cursor():
+            kept, self.topic.topic_id = self.topic.topic_id, "another"
+            self.refused(TopicIdentityError)
+            self.topic.topic_id = kept
+
+    def refused(self, error: type[Exception]) -> None:
+        before = self.lake.bronze.version
+        with pytest.raises(error):
+            self.ingest()
+        assert self.lake.bronze.version == before
+
+    # Ingest.
+
+    def ingest(self, *, rows: int = 4, batches: int | None = None) -> None:
+        """Read some batches, or all."""
+        run = ingesting.ingest(
+            self.lake.dataset,
+            bootstrap_servers="",
+            storage=self.lake.storage,
+            limits=Limits(rows=rows),
+            seconds=3600,
+            warn=lambda _: None,
+        )
+        for number, _ in enumerate(run, 1):
+            if number == batches:
+                run.close()  # pyright: ignore[reportAttributeAccessIssue] a generator
+
+    @rule(rows=st.integers(1, 5), batches=st.none() | st.integers(1, 3))
+    def read_on(self, rows: int, batches: int | None) -> None:
+        self.ingest(rows=rows, batches=batches)
+
+    @rule(step=st.sampled_from(["place", "CommitProperties", "refresh"]), rows=st.integers(1, 5))
+    def crash_while_reading_on(self, step: str, rows: int) -> None:
+        self.crashing(step, lambda: self.ingest(rows=rows), of=ingesting)
+
+    @rule(table=st.sampled_from([AmbiguousTable, ConflictingTable]), rows=st.integers(1, 5))
+    def commit_without_an_answer(self, table: type[DeltaTable], rows: int) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tables, "DeltaTable", table)
+            self.ingest(rows=rows)
+            self.refine()
+        assert self.caught_up()
+
+    @rule(
+        rows=st.integers(1, 5),
+        step=st.sampled_from(["fetch", "write_files", "refresh"]),
+        partition=st.integers(0, _PARTITIONS - 1),
+    )
+    def be_overtaken(self, rows: int, step: str, partition: int) -> None:
+        """Another run reads and commits while this one holds messages; there always are some for it to hold."""
+        self.produce(partition, ["event", "event"], "a", at=0, day=1)
+        self.overtaken("bronze", lambda: self.ingest(rows=rows), lambda: self.ingest(rows=3, batches=1), step)
+
+    # Silver and Gold.
+
+    def refine(self) -> None:
+        self.lake.refine()
+
+    @rule()
+    def refine_all(self) -> None:
+        self.refine()
+
+    @rule(step=st.sampled_from(["_quarantine", "merge", "_publish", "CommitProperties", "refresh"]))
+    def crash_while_refining(self, step: str) -> None:
+        self.crashing(step, self.refine, of=refining)
+
+    @rule(step=st.sampled_from(["judge", "merge", "refresh"]))
+    def refine_twice_at_once(self, step: str) -> None:
+        self.overtaken("silver", self.refine, self.refine, step)
+
+    @rule()
+    def compute_all(self) -> None:
+        self.lake.compute()
+
+    @rule(step=st.sampled_from(["run_sql", "CommitProperties", "refresh"]))
+    def crash_while_computing(self, step: str) -> None:
+        self.crashing(step, self.lake.compute, of=computing)
+
+    @rule(step=st.sampled_from(["run_sql", "refresh"]))
+    def compute_twice_at_once(self, step: str) -> None:
+        self.overtaken("gold", self.lake.compute, self.lake.compute, step)
+
+    # Compaction.
+
+    def compact(self) -> None:
+        of = self.lake.dataset
+        for spec in (specs.bronze(of), specs.silver(of), specs.quarantine(of), specs.gold(self.lake.mart)):
+            list(compaction.compact(spec, storage=self.lake.storage))
+
+    @rule()
+    def compact_all(self) -> None:
+        self.compact()
+
+    @rule(step=st.sampled_from(["publish_portion", "CommitProperties", "refresh"]))
+    def crash_while_compacting(self, step: str) -> None:
+        self.crashing(step, self.compact, of=compaction)
+
+    @rule()
+    def write_while_compacting(self) -> None:
+        def others() -> None:
+            self.ingest()
+            self.refine()
+            self.compact()
+
+        with pytest.MonkeyPatch.context() as patch:
+            self.once(patch, compaction, "read_portion", others)
+            self.compact()
+
+    @rule()
+    def compact_while_reading_on(self) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            self.once(patch, tables, "write_files", self.compact)
+            self.ingest()
+        assert self.caught_up()
+
+    # How it is done.
+
+    def crashing(self, step: str, run: Callable[[], None], *, of: Any) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_PLACES.get(step, of), step, crash)
+            with suppress(Crash):
+                run()
+
+    def once(self, patch: pytest.MonkeyPatch, place: Any, name: str, other: Callable[[], None]) -> None:
+        """Have another run go by at the first call of a function: after it, if it reads, else before it."""
+        real = getattr(place, name)
+
+        def first(*arguments: Any, **options: Any) -> Any:
+            patch.setattr(place, name, real)
+            if name in {"fetch", "read_portion"}:
+                found = real(*arguments, **options)
+                other()
+                return found
+            other()
+            return real(*arguments, **options)
+
+        patch.setattr(place, name, first)
+
+    def overtaken(self, layer: str, run: Callable[[], None], other: Callable[[], None], step: str) -> None:
+        """Have another run do what this one is about to; if it does, this one must be refused and write no more."""
+        left: list[int] = []
+
+        def go_by() -> None:
+            before = self.table(layer).version
+            other()
+            if self.table(layer).version > before:
+                left.append(self.table(layer).version)
+
+        of = {"bronze": tables, "silver": refining, "gold": computing}[layer]
+        with pytest.MonkeyPatch.context() as patch:
+            self.once(patch, _PLACES.get(step, of), step, go_by)
+            refused = self.is_refused(run)
+        # The other one commits only what this one has yet to write.
+        self.must_be_refused(refused, layer, left)
+
+    def is_refused(self, run: Callable[[], None]) -> bool:
+        try:
+            run()
+        except StaleCursorError:
+            return True
+        return False
+
+    def must_be_refused(self, refused: bool, layer: str, left: list[int]) -> None:
+        assert refused == bool(left), "an overtaken run was not refused, or another one was"
+        assert not left or self.table(layer).version == left[0], "a refused run has written"
+
+    def table(self, layer: str) -> Table:
+        return getattr(self.lake, layer)
+
+    def caught_up(self) -> bool:
+        """Of a topic that never held a thing there is no cursor."""
+        return {**dict.fromkeys(self.topic.end(), 0), **self.cursor()} == self.topic.end()
+
+    def cursor(self) -> dict[int, int]:
+        found = Cursor.from_table(self.lake.bronze.cursors())
+        return {} if found is None else dict(found.next)
+
+    # What must hold after each step.
+
+    @invariant()
+    def cursors_never_go_back(self) -> None:
+        for layer in ("bronze", "silver", "quarantine", "gold"):
+            found = self.table(layer).cursors()
+            for name, value in self.seen.get(layer, {}).items():
+                assert found.get(name, -1) >= value, f"{layer}: cursor {name} went back"
+            self.seen[layer] = found
+
+    @invariant()
+    def bronze_is_the_topic_below_the_cursor(self) -> None:
+        table = self.lake.bronze
+        rows = table.rows().select("_kafka_partition", "_kafka_offset", "_payload").collect()
+        cursor = self.cursor()
+        expected = [
+            (message.partition, message.offset, message.payload)
+            for message in self.topic.messages()
+            if message.offset < cursor.get(message.partition, 0)
+        ]
+        assert Counter(rows.iter_rows()) == Counter(expected), "Bronze is not the topic below the cursor"
+
+    @invariant()
+    def silver_and_quarantine_are_what_was_refined(self) -> None:
+        silver, quarantine = self.lake.silver, self.lake.quarantine
+        batches = {
+            (partition, offset): batch
+            for partition, offset, batch in self.lake.bronze.rows()
+            .select("_kafka_partition", "_kafka_offset", "_batch_id")
+            .collect()
+            .iter_rows()
+        }
+        done = progress(silver)
+        winners: dict[str, tuple[Winner, dict[str, Any] | None]] = {}
+        bad: set[tuple[int, int]] = set()
+        bad_and_done: set[tuple[int, int]] = set()
+        for message in self.topic.messages():
+            place = (message.partition, message.offset)
+            if place not in batches or message.payload == b"?":
+                continue
+            values = None if message.payload is None else json.loads(message.payload)
+            key = Key(None, None) if values is None else Key(_moment(values["placed"]).date(), values["region"])
+            refined = batches[place] <= done.get(key, -1)
+            if values is not None and values["level"] < 0:
+                bad.add(place)
+                bad_and_done |= {place} if refined else set()
+            elif refined:
+                name = (message.key or b"").decode()
+                at = message.sent if values is None else _moment(values["at"])
+                version = (at, message.offset, message.partition)
+                if name not in winners or version > winners[name][0]:
+                    winners[name] = (version, values)
+        live = {name: (version[2], version[1]) for name, (version, values) in winners.items() if values is not None}
+        rows = silver.rows().collect()
+        columns = ("_kafka_partition", "_kafka_offset")
+        found = rows.filter(~pl.col("_deleted"))
+        assert len(rows) == rows["id"].n_unique(), "Silver has a key twice"
+        assert {row["id"]: tuple(row[name] for name in columns) for row in found.to_dicts()} == live
+        held = list(quarantine.rows().select(columns).collect().iter_rows())
+        assert len(held) == len(set(held)), "a row is quarantined twice"
+        assert bad_and_done <= set(held) <= bad
+
+    @invariant()
+    def gold_is_what_it_says_it_was_computed_from(self) -> None:
+        waiting = set(pending_gold(self.lake.mart, self.lake.tables()))
+        rows = self.lake.silver.rows().filter(~pl.col("_deleted")).collect()
+        expected = {
+            Key(*key): (len(part), int(part["level"].sum()))
+            for key, part in rows.partition_by("event_date", "region", as_dict=True).items()
+        }
+        published = self.lake.gold.rows().collect()
+        found = {Key(row["event_date"], row["region"]): row for row in published.to_dicts()}
+        assert len(found) == len(published), "Gold has a key twice"
+        current = {key: (row["readings"], row["total"]) for key, row in found.items() if key not in waiting}
+        assert current == {key: value for key, value in expected.items() if key not in waiting}
+
+
+def _moment(text: str) -> dt.datetime:
+    return dt.datetime.fromisoformat(text)
+
+
+class Careless(Protocol):
+    """Writers of one layer that neither look nor are refused."""
+
+    layer: str
+
+    @initialize()
+    def let_go(self) -> None:
+        self.patch.setattr(ingesting, "_still_ours", self.unless_careless("bronze", ingesting._still_ours))
+        self.patch.setattr(refining, "still_planned", self.unless_careless("silver", refining.still_planned))
+        self.patch.setattr(computing, "still_planned", self.unless_careless("gold", computing.still_planned))
+        real = DeltaTable.create_write_transaction
+
+        def unchecked(delta: DeltaTable, *arguments: Any, **options: Any) -> None:
+            if f"/{self.layer}/" in delta.table_uri:
+                delta.update_incremental()  # so that it sees no commit as coming in between
+            real(delta, *arguments, **options)
+
+        self.patch.setattr(DeltaTable, "create_write_transaction", unchecked)
+
+    def unless_careless(self, layer: str, look: Callable[..., None]) -> Callable[..., None]:
+        return (lambda *_: None) if layer == self.layer else look
+
+    def must_be_refused(self, refused: bool, layer: str, left: list[int]) -> None:
+        """Only what they have done to the tables may give them away."""
+
+
+def test_rows_and_cursors_move_together() -> None:
+    run_state_machine_as_test(Protocol, settings=STEPS)
+
+
+@pytest.mark.parametrize(
+    ("layer", "damage"),
+    [("bronze", "Bronze is not the topic"), ("silver", "Silver has a key twice"), ("gold", "Gold has a key twice")],
+)
+def test_the_machine_notices_writers_that_do_not_look(layer: str, damage: str) -> None:
+    machine = type("Careless", (Careless,), {"layer": layer})
+    # The first one will do: it need not be the smallest.
+    careless = settings(STEPS, max_examples=40, phases=[Phase.generate])
+    with pytest.raises(AssertionError, match=damage):
+        run_state_machine_as_test(machine, settings=careless)
