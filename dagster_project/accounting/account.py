@@ -5,48 +5,24 @@ Everything is computed from the tables and the broker; nothing is believed becau
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from dagster_project.accounting.contents import broker_differences, value_differences
+import polars as pl
+
+from dagster_project.accounting.contents import check_contents
 from dagster_project.accounting.fates import fates
+from dagster_project.accounting.gaps import gaps
 from dagster_project.accounting.letters import Letters, check_letters
 from dagster_project.accounting.marts import check_marts
-from dagster_project.accounting.soundness import Evidence, examine
-from dagster_project.accounting.tiling import gaps
+from dagster_project.accounting.problems import damage
+from dagster_project.accounting.snapshot import Snapshot
+from dagster_project.accounting.tiles import Tiling, by_partition, tiles
+from dagster_project.accounting.witnesses import Witnesses
 from dagster_project.contract.model import Catalog, Dataset
-from dagster_project.errors import OffsetLossError, TopicIdentityError
-from dagster_project.ingest.cursor import Cursor, resume
-from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
-from dagster_project.ledger.ledger import Ledger
-from dagster_project.refine.plan import progress
 from dagster_project.topics.broker import Topic
-from dagster_project.topics.log import read_log
 from dagster_project.topics.offsets import Offsets
-
-# Runs of offsets that a problem names: enough to find the damage, few enough to read.
-_NAMED = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tiling:
-    """Where the offsets of one Kafka partition are, from `start` to before `next`; the counts add up to all of them."""
-
-    partition: int
-    start: int
-    next: int
-    silver_rows: int
-    superseded: int
-    quarantined: int
-    tombstones: int
-    control: int
-    aborted: int
-    compacted: int
-    unproven_gaps: int
-    lost: int
-    pending: int
-    unaccounted: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +82,7 @@ def account(
     *,
     catalog: Catalog,
     storage: Storage,
-    topic: Topic | None,
+    topic: Callable[[], Topic | None] | None,
     bootstrap_servers: str,
     payloads: bool = False,
     deep: bool = False,
@@ -114,8 +90,11 @@ def account(
 ) -> Account:
     """Account for every offset of a dataset's topic. What is wrong becomes a problem of the account, not an error.
 
+    Right also while others write: what they do meanwhile is pending or unknown, and no problem.
+
     Args:
-        topic: as the broker describes it now; `None` to prove what can be proven from the tables alone.
+        topic: describes the topic, `None` if there is none; asked once the tables were read. `None` instead of it to
+            prove what can be proven from the tables alone.
         payloads: compare keys and payloads with the broker's, and values with their payloads, not only offsets.
         deep: compute the marts again and compare their values.
         report: told each step.
@@ -123,130 +102,62 @@ def account(
     Raises:
         KafkaError: the broker does not answer.
     """
-    report(f"{dataset.name}: files and logs of the tables")
-    # What is computed before what it is computed from: a run in between adds what is pending, not what came from nowhere.
-    kinds = (specs.ledger, specs.silver, specs.quarantine, specs.bronze)
-    ledger_table, silver, quarantine, bronze = (examine(spec(dataset), storage=storage) for spec in kinds)
-    problems = [problem for item in (bronze, silver, quarantine, ledger_table) for problem in item.problems]
-    cursor = None if bronze.table is None else Cursor.from_table(bronze.table.cursors())
-    ledger, log_topic, found_out = _ledger(dataset, ledger_table, cursor, topic)
-    problems += found_out
-    start, end = ({}, {}) if cursor is None else (cursor.start, cursor.next)
-    report(f"{dataset.name}: rows of Bronze, Silver and quarantine")
-    found = fates(dataset, bronze=bronze, silver=silver, quarantine=quarantine)
-    problems += damage(found.lost, "neither in Silver, superseded, nor quarantined")
-    problems += damage(found.doubled, "in more than one place")
-    problems += [
-        line for layer, strays in found.strays.items() for line in damage(strays, f"in {layer}, but not in Bronze")
-    ]
-    if found.doubled_keys:
-        problems.append(f"{found.doubled_keys} merge keys have more than one row in Silver")
-    window = Offsets.of_bounds(start, end)
-    problems += damage(found.bronze - window, "in Bronze, but not below the cursor")
-    log = {}
-    if log_topic is not None and cursor is not None:
-        report(f"{dataset.name}: the broker's log")
-        kept = {partition: max(offset, log_topic.first.get(partition, offset)) for partition, offset in start.items()}
-        until = {partition: min(offset, log_topic.end.get(partition, offset)) for partition, offset in end.items()}
-        log = read_log(log_topic.name, start=kept, end=until, bootstrap_servers=bootstrap_servers)
-    covered = {p: min(max(ledger.covered.get(p, 0), start[p]), offset) for p, offset in end.items()}
-    holes = gaps(found.bronze, window=window, log=log, ledger=ledger, covered=Offsets.of_bounds(start, covered))
-    problems += damage(holes.missing, "on the broker, but not in Bronze")
-    problems += damage(holes.unexplained, "neither in Bronze nor known as gaps")
-    problems += damage(holes.foreign, "in Bronze, but on the broker they are no committed message")
-    problems += _ahead(dataset, cursor, {"silver": silver, "quarantine": quarantine}, ledger=ledger)
-    if payloads and cursor is not None:
-        report(f"{dataset.name}: keys and payloads, against the broker's; values, against their payloads")
-        if log_topic is not None:
-            different = broker_differences(bronze, log_topic, cursor, bootstrap_servers=bootstrap_servers)
-            problems += damage(different, "in Bronze with another key or payload than on the broker")
-        values = value_differences(dataset, bronze=bronze, silver=silver, quarantine=quarantine, storage=storage)
-        problems += [line for what, offsets in values.items() for line in damage(offsets, what)]
-    marts = check_marts(dataset, catalog=catalog, storage=storage, deep=deep, report=report)
-    letters = Letters()
-    if log_topic is not None and bronze.table is not None:
-        letters = check_letters(dataset, bronze, bootstrap_servers=bootstrap_servers)
-    problems += [*marts.problems, *letters.problems]
-    tiles = {
-        "silver_rows": found.silver & window,
-        "superseded": found.superseded & window,
-        "quarantined": found.quarantined & window,
-        "tombstones": found.tombstones & window,
-        "control": holes.control,
-        "aborted": holes.aborted,
-        "compacted": holes.compacted,
-        "unproven_gaps": holes.unproven,
-        "lost": holes.lost,
-        "pending": found.pending & window,
-        "unaccounted": Offsets.union(found.lost & window, found.doubled & window, holes.missing, holes.unexplained),
-    }
-    counts = {name: len(offsets) for name, offsets in tiles.items()}
-    by_partition = {name: offsets.by_partition() for name, offsets in tiles.items()}
-    return Account(
-        dataset=dataset.name,
-        offsets=len(window),
-        bronze_rows=found.rows,
-        **counts,
-        gaps=sum(counts[name] for name in ("control", "aborted", "compacted", "unproven_gaps")),
-        gold_rows=marts.rows,
-        gold_stale=marts.stale,
-        letters=letters.found,
-        letters_pending=letters.pending,
-        accounted=counts["unaccounted"] == 0 and not problems,
-        partitions=tuple(
-            Tiling(
-                partition=partition,
-                start=start[partition],
-                next=end[partition],
-                **{name: of.get(partition, 0) for name, of in by_partition.items()},
+
+    def look(*, thorough: bool) -> Account:
+        report(f"{dataset.name}: files and logs of the tables" + (", each file to its end" if thorough else ""))
+        tables = Snapshot.take(dataset, storage=storage, thorough=thorough)
+        cursor = tables.cursor
+        witnesses = Witnesses.ask(dataset, tables, topic=topic, storage=storage)
+        start, end = ({}, {}) if cursor is None else (cursor.start, cursor.next)
+        window = Offsets.of_bounds(start, end)
+        report(f"{dataset.name}: rows of Bronze, Silver and quarantine")
+        found = fates(dataset, bronze=tables.bronze, silver=tables.silver, quarantine=tables.quarantine)
+        if witnesses.topic is not None:
+            report(f"{dataset.name}: the broker's log")
+        log = {} if cursor is None else witnesses.log(cursor, bootstrap_servers=bootstrap_servers)
+        covered = {p: min(max(witnesses.ledger.covered.get(p, 0), start[p]), offset) for p, offset in end.items()}
+        recorded = Offsets.of_bounds(start, covered)
+        holes = gaps(found.bronze, window=window, log=log, ledger=witnesses.ledger, covered=recorded)
+        differences: list[str] = []
+        if payloads and cursor is not None:
+            report(f"{dataset.name}: keys and payloads, against the broker's; values, against their payloads")
+            of = None if witnesses.topic is None else witnesses.topic.name
+            differences = check_contents(
+                dataset, tables, topic=of, storage=storage, bootstrap_servers=bootstrap_servers
             )
-            for partition in sorted(end)
-        ),
-        problems=tuple(problems),
-    )
+        marts = check_marts(dataset, catalog=catalog, storage=storage, deep=deep, thorough=thorough, report=report)
+        letters = Letters()
+        if witnesses.topic is not None and tables.bronze.table is not None:
+            letters = check_letters(dataset, tables.bronze, bootstrap_servers=bootstrap_servers)
+        problems = [
+            *tables.problems(),
+            *witnesses.problems,
+            *found.problems(),
+            *damage(found.bronze - window, "in Bronze, but not below the cursor"),
+            *holes.problems(),
+            *differences,
+            *marts.problems,
+            *letters.problems,
+        ]
+        places = tiles(found, holes, window=window)
+        counts = {name: len(offsets) for name, offsets in places.items()}
+        return Account(
+            dataset=dataset.name,
+            offsets=len(window),
+            bronze_rows=found.rows,
+            **counts,
+            gaps=sum(counts[name] for name in ("control", "aborted", "compacted", "unproven_gaps")),
+            gold_rows=marts.rows,
+            gold_stale=marts.stale,
+            letters=letters.found,
+            letters_pending=letters.pending,
+            accounted=counts["unaccounted"] == 0 and not problems,
+            partitions=by_partition(places, start=start, end=end),
+            problems=tuple(problems),
+        )
 
-
-def damage(offsets: Offsets, what: str) -> list[str]:
-    """One line that counts and names offsets, or none where there are none."""
-    return [f"{len(offsets)} offsets are {what}: {offsets.named(_NAMED)}"] if offsets else []
-
-
-def _ledger(
-    dataset: Dataset, table: Evidence, cursor: Cursor | None, topic: Topic | None
-) -> tuple[Ledger, Topic | None, list[str]]:
-    """The ledger; the topic, if its log can prove anything; and what is wrong with either."""
-    own = topic
-    if own is None and cursor is not None:
-        # Without a broker, as Bronze knew it.
-        own = Topic(name=dataset.topic.name, cluster_id=cursor.cluster_id, topic_id=cursor.topic_id, first={}, end={})
-    ledger = Ledger()
-    if own is None:
-        return ledger, None, []
     try:
-        ledger = Ledger.read(table.table, own, files=table.files)
-        resume(cursor, own, dataset=dataset.name, lost=ledger.offsets("lost"))
-    except OffsetLossError as error:
-        return ledger, topic, [error.found]
-    except TopicIdentityError as error:
-        return ledger, None, [error.found]
-    return ledger, topic, []
-
-
-def _ahead(dataset: Dataset, cursor: Cursor | None, tables: Mapping[str, Evidence], *, ledger: Ledger) -> list[str]:
-    """Tables that were computed from more than there is: what they were computed from has lost commits."""
-    last = -1 if cursor is None else cursor.batch_id
-    end = {} if cursor is None else cursor.next
-    newest = {layer: max(progress(item.table).values(), default=-1) for layer, item in tables.items()}
-    return [
-        *(
-            f"{layer}/{dataset.name} was computed from batch {batch} of Bronze, which ends at batch {last}"
-            for layer, batch in newest.items()
-            if batch > last
-        ),
-        *(
-            f"ledger/{dataset.name} knows Kafka partition {partition} up to offset {offset}, "
-            f"Bronze's cursor is at {end.get(partition, 0)}"
-            for partition, offset in ledger.covered.items()
-            if offset > end.get(partition, 0)
-        ),
-    ]
+        return look(thorough=False)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        # A file's content cannot be read. To read each to its end tells which, and takes long: only where it must be.
+        return look(thorough=True)

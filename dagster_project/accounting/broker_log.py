@@ -6,7 +6,7 @@ import polars as pl
 
 from dagster_project.ingest.cursor import Cursor
 from dagster_project.ingest.fetch import Limits, reading
-from dagster_project.topics.broker import Topic
+from dagster_project.topics.broker import Broker
 from dagster_project.topics.offsets import Offsets, place
 
 _LIMITS = Limits(rows=200_000)  # half a batch's memory again while it is being hashed
@@ -15,17 +15,19 @@ _LIMITS = Limits(rows=200_000)  # half a batch's memory again while it is being 
 CONTENT = pl.struct("_key", "_payload").hash().alias("content")
 
 
-def broker_log(topic: Topic, cursor: Cursor, *, bootstrap_servers: str) -> pl.DataFrame:
+def broker_log(topic: str, cursor: Cursor, *, bootstrap_servers: str) -> pl.DataFrame:
     """Read the topic again, up to the cursor.
 
     Returns:
         `place` and `content`, a hash of key and payload, of every message that a reader of committed messages sees.
     """
-    offsets = {partition: max(topic.first[partition], cursor.start[partition]) for partition in cursor.next}
+    # As it begins now: retention has gone on since the tables were read.
+    first = Broker(bootstrap_servers).topic(topic).first
+    offsets = {partition: max(first[partition], cursor.start[partition]) for partition in cursor.next}
     window = Offsets.of_bounds(offsets, cursor.next)
     parts: list[pl.DataFrame] = []
     with reading(
-        bootstrap_servers=bootstrap_servers, topic=topic.name, offsets=offsets, group="lakehouse-verify"
+        bootstrap_servers=bootstrap_servers, topic=topic, offsets=offsets, group="lakehouse-verify"
     ) as fetcher:
         while True:
             fetched = fetcher.fetch(_LIMITS)

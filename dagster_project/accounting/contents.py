@@ -8,6 +8,8 @@ from urllib.parse import unquote
 import polars as pl
 
 from dagster_project.accounting.broker_log import CONTENT, broker_log
+from dagster_project.accounting.problems import damage
+from dagster_project.accounting.snapshot import Snapshot
 from dagster_project.accounting.soundness import Evidence
 from dagster_project.contract.model import Dataset
 from dagster_project.ingest.bronze import place as decode
@@ -17,18 +19,41 @@ from dagster_project.ingest.fetch import Fetched
 from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
-from dagster_project.topics.broker import Topic
 from dagster_project.topics.offsets import Offsets, place
 
 # Bronze rows that are decoded again at a time: bounds memory.
 _ROWS = 200_000
 _MESSAGE = ("_kafka_partition", "_kafka_offset", "_kafka_timestamp", "_correlation_id", *specs.MESSAGE)
+BROKER = "in Bronze with another key or payload than on the broker"
 BRONZE = "in Bronze with other values than their payloads have"
 SILVER = "in silver with other values than their payloads have"
 QUARANTINE = "in quarantine with another key or payload than in Bronze"
 
 
-def broker_differences(bronze: Evidence, topic: Topic, cursor: Cursor, *, bootstrap_servers: str) -> Offsets:
+def check_contents(
+    dataset: Dataset, tables: Snapshot, *, topic: str | None, storage: Storage, bootstrap_servers: str
+) -> list[str]:
+    """What is wrong with contents, and where.
+
+    Args:
+        topic: to compare with; `None` to compare the tables alone.
+
+    Raises:
+        KafkaError: the broker does not answer.
+    """
+    bronze, cursor = tables.bronze, tables.cursor
+    if bronze.table is None or cursor is None:
+        return []
+    values = _value_differences(
+        dataset, bronze=bronze, silver=tables.silver, quarantine=tables.quarantine, storage=storage
+    )
+    if topic is not None:
+        different = _broker_differences(bronze, topic, cursor, bootstrap_servers=bootstrap_servers)
+        values = {BROKER: different, **values}
+    return [line for what, offsets in values.items() for line in damage(offsets, what)]
+
+
+def _broker_differences(bronze: Evidence, topic: str, cursor: Cursor, *, bootstrap_servers: str) -> Offsets:
     """Offsets whose key or payload is another one on the broker."""
     assert bronze.table is not None
     log = broker_log(topic, cursor, bootstrap_servers=bootstrap_servers).lazy()
@@ -44,7 +69,7 @@ def broker_differences(bronze: Evidence, topic: Topic, cursor: Cursor, *, bootst
     return _offsets(different)
 
 
-def value_differences(
+def _value_differences(
     dataset: Dataset, *, bronze: Evidence, silver: Evidence, quarantine: Evidence, storage: Storage
 ) -> dict[str, Offsets]:
     """Decode Bronze's payloads again, and compare all tables with what comes out: what is wrong, and where."""
@@ -100,4 +125,4 @@ def _portions(files: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def _offsets(rows: list[pl.DataFrame]) -> Offsets:
-    return Offsets.union(*(Offsets.of_places(part["place"].sort().to_numpy()) for part in rows if len(part)))
+    return Offsets.union(*map(Offsets.of_rows, rows))

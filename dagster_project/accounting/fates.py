@@ -7,17 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from dagster_project.accounting.problems import damage
 from dagster_project.accounting.soundness import Evidence
+from dagster_project.accounting.versions import KEY, superseded, versions
 from dagster_project.contract.model import Dataset
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
-from dagster_project.refine.merge import VERSION_ORDER, VERSION_TIME, doubled_keys, version_time
+from dagster_project.refine.merge import doubled_keys
 from dagster_project.refine.plan import progress
-from dagster_project.topics.offsets import MASK, Offsets, Places, place
-
-# Bronze rows whose keys are compared with Silver's at a time.
-_ROWS = 2_000_000
-_KEY = "_key_hash"
+from dagster_project.topics.offsets import Offsets, Places, place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,32 +42,44 @@ class Fates:
     doubled_keys: int
     rows: int
 
+    def problems(self) -> list[str]:
+        strays = [
+            line for layer, offsets in self.strays.items() for line in damage(offsets, f"in {layer}, but not in Bronze")
+        ]
+        doubled = f"{self.doubled_keys} merge keys have more than one row in Silver"
+        return [
+            *damage(self.lost, "neither in Silver, superseded, nor quarantined"),
+            *damage(self.doubled, "in more than one place"),
+            *strays,
+            *([doubled] if self.doubled_keys else []),
+        ]
+
 
 def fates(dataset: Dataset, *, bronze: Evidence, silver: Evidence, quarantine: Evidence) -> Fates:
     """Give each row of Bronze its place."""
     places, poison, waiting = _bronze(bronze, progress(silver.table))
     everything, twice = Offsets.of_places(places), _twice(places)
-    refined = _silver(dataset, silver)
-    live, marks = _places(refined.filter(~pl.col("_deleted"))), _places(refined.filter("_deleted"))
-    in_silver, in_quarantine = Offsets.of_places(live) | Offsets.of_places(marks), _quarantine(quarantine)
+    refined = versions(dataset, silver)
+    live, marks = (Offsets.of_rows(refined.filter(pl.col("_deleted") == deleted)) for deleted in (False, True))
+    in_silver, in_quarantine = live | marks, _quarantine(quarantine)
     doubled = twice | (in_silver & in_quarantine & everything) | (poison & (in_silver | in_quarantine))
     left = everything - doubled
     poisoned, left = left & poison, left - poison
     pending, left = left & waiting, left - waiting
-    tombstones, left = left & Offsets.of_places(marks), left - Offsets.of_places(marks)
-    shown, left = left & Offsets.of_places(live), left - Offsets.of_places(live)
+    tombstones, left = left & marks, left - marks
+    shown, left = left & live, left - live
     gated, left = left & in_quarantine, left - in_quarantine
-    superseded, deletes = _beaten(dataset, bronze, left, refined)
-    keys = refined[_KEY]
+    beaten, deletes = superseded(dataset, bronze, left, refined)
+    keys = refined[KEY]
     return Fates(
         bronze=everything,
         silver=shown,
-        superseded=superseded,
+        superseded=beaten,
         quarantined=poisoned | gated,
         tombstones=tombstones | deletes,
         pending=pending,
         doubled=doubled,
-        lost=left - superseded - deletes,
+        lost=left - beaten - deletes,
         strays={"silver": in_silver - everything, "quarantine": in_quarantine - everything},
         # Two keys may have one hash, if once in a million tables of this size: then the keys themselves decide.
         doubled_keys=doubled_keys(dataset, silver.table, silver.files)
@@ -102,76 +112,16 @@ def _bronze(bronze: Evidence, done: dict[Key, int]) -> tuple[Places, Offsets, Of
     poison = pl.col("_kind") == specs.POISON
     waiting = rest.filter(~poison & (pl.col("_batch_id") > pl.col("_through")))
     return (
-        _places(pl.concat([settled, rest.select("place")])),
-        Offsets.of_places(_places(rest.filter(poison))),
-        Offsets.of_places(_places(waiting)),
+        pl.concat([settled, rest.select("place")])["place"].sort().to_numpy(),
+        Offsets.of_rows(rest.filter(poison)),
+        Offsets.of_rows(waiting),
     )
-
-
-def _silver(dataset: Dataset, silver: Evidence) -> pl.DataFrame:
-    """`place, _deleted`, a hash of the merge key, and the version time of each row."""
-    if silver.table is None:
-        schema = {"place": pl.Int64, "_deleted": pl.Boolean, _KEY: pl.UInt64}
-        return pl.DataFrame(schema={**schema, VERSION_TIME: specs.COORDINATES["_kafka_timestamp"]})
-    rows = silver.table.rows(silver.files)
-    return rows.select(place(), "_deleted", _key(dataset), version_time(dataset)).collect(engine="in-memory")
 
 
 def _quarantine(quarantine: Evidence) -> Offsets:
     if quarantine.table is None:
         return Offsets()
-    return Offsets.of_places(
-        _places(quarantine.table.rows(quarantine.files).select(place()).collect(engine="in-memory"))
-    )
-
-
-def _beaten(dataset: Dataset, bronze: Evidence, left: Offsets, refined: pl.DataFrame) -> tuple[Offsets, Offsets]:
-    """Of rows that are in no table, those that Silver has a winning version of the same key for: events, and deletes."""
-    if not left or bronze.table is None:
-        return Offsets(), Offsets()
-    events, deletes = [Offsets()], [Offsets()]
-    files = bronze.files.filter(pl.col("max._kind") != specs.POISON)
-    portions = files.with_columns((pl.col("num_records").cum_sum() // _ROWS).alias("_portion"))
-    for part in portions.partition_by("_portion", include_key=False):
-        rows = bronze.table.rows(part).select(place(), "_kind", _key(dataset), version_time(dataset))
-        rest = rows.collect(engine="in-memory")
-        rest = rest.filter(pl.Series(left.has(rest["place"].to_numpy())))
-        if rest.is_empty():
-            continue
-        winners = refined.join(rest.select(_KEY), on=_KEY, how="semi").unique(_KEY)
-        beaten = rest.join(winners, on=_KEY, suffix="_winner").filter(_goes_before(dataset))
-        deleted = pl.col("_kind") == specs.TOMBSTONE
-        events.append(Offsets.of_places(_places(beaten.filter(~deleted))))
-        deletes.append(Offsets.of_places(_places(beaten.filter(deleted))))
-    return Offsets.union(*events), Offsets.union(*deletes)
-
-
-def _goes_before(dataset: Dataset) -> pl.Expr:
-    """Whether a winner is a newer version than the row beside it; of an append-only dataset, any is."""
-    if dataset.write_mode == "append":
-        return pl.lit(True)
-    beaten = pl.lit(False)
-    for name in reversed(VERSION_ORDER):
-        own, winner = _of_version(name, ""), _of_version(name, "_winner")
-        beaten = (winner > own) | ((winner == own) & beaten)
-    return beaten
-
-
-def _of_version(name: str, suffix: str) -> pl.Expr:
-    return {
-        VERSION_TIME: pl.col(f"{VERSION_TIME}{suffix}"),
-        "_kafka_offset": pl.col(f"place{suffix}") & MASK,
-        "_kafka_partition": pl.col(f"place{suffix}"),  # the Kafka partition first: and offsets are equal by then
-    }[name]
-
-
-def _key(dataset: Dataset) -> pl.Expr:
-    key = list(dataset.merge_key)
-    return (pl.col(key[0]) if len(key) == 1 else pl.struct(key)).hash().alias(_KEY)
-
-
-def _places(rows: pl.DataFrame) -> Places:
-    return rows["place"].sort().to_numpy()
+    return Offsets.of_rows(quarantine.table.rows(quarantine.files).select(place()).collect(engine="in-memory"))
 
 
 def _twice(places: Places) -> Offsets:

@@ -59,9 +59,10 @@ def check_letters(dataset: Dataset, bronze: Evidence, *, bootstrap_servers: str)
     due = poison.filter(pl.col("_batch_id") <= sent)
     pending = len(poison) - len(due)
     if queue not in there:
-        missing = _named(f"{queue} does not exist, but should have letters for", _places(due))
+        missing = _named(f"{queue} does not exist, but should have letters for", Offsets.of_rows(due))
         return Letters(pending=pending, problems=tuple(missing))
-    letters = read_letters(dataset, bootstrap_servers=bootstrap_servers)
+    # Settled: the parts of a transaction become visible one after the other, the cursor maybe before its letters.
+    letters = read_letters(dataset, bootstrap_servers=bootstrap_servers, settled=True)
     own = letters.filter(pl.col("topic_id") == cursor.topic_id).with_columns(place())
     # Of batches that came after Bronze was looked at nothing can be said.
     own = own.filter(pl.col("_batch_id") <= cursor.batch_id)
@@ -70,20 +71,17 @@ def check_letters(dataset: Dataset, bronze: Evidence, *, bootstrap_servers: str)
     other = both.filter(pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_bronze")) for name in _BYTES))
     doubled = own.filter(pl.col("place").is_duplicated()).unique("place")
     problems = [
-        *_named(f"{queue} has no letter for", _places(due.join(own, on="place", how="anti"))),
-        *_named(f"{queue} has more than one letter for", _places(doubled)),
-        *_named(f"{queue} has letters with other bytes than Bronze has at", _places(other)),
+        *_named(f"{queue} has no letter for", Offsets.of_rows(due.join(own, on="place", how="anti"))),
+        *_named(f"{queue} has more than one letter for", Offsets.of_rows(doubled)),
+        *_named(f"{queue} has letters with other bytes than Bronze has at", Offsets.of_rows(other)),
         *_named(
-            f"{queue} has letters for what is no poison in Bronze:", _places(first.join(poison, on="place", how="anti"))
+            f"{queue} has letters for what is no poison in Bronze:",
+            Offsets.of_rows(first.join(poison, on="place", how="anti")),
         ),
     ]
     # A letter of a batch after the cursor was sent while this was read.
     waiting = poison.filter(pl.col("_batch_id") > sent).join(own, on="place", how="anti")
     return Letters(found=len(own), pending=len(waiting), problems=tuple(problems))
-
-
-def _places(rows: pl.DataFrame) -> Offsets:
-    return Offsets.of_places(rows["place"].sort().to_numpy())
 
 
 def _named(what: str, offsets: Offsets) -> Iterable[str]:

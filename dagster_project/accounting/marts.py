@@ -34,15 +34,30 @@ class Marts:
 
 
 def check_marts(
-    dataset: Dataset, *, catalog: Catalog, storage: Storage, deep: bool, report: Callable[[str], None]
+    dataset: Dataset,
+    *,
+    catalog: Catalog,
+    storage: Storage,
+    deep: bool,
+    thorough: bool,
+    report: Callable[[str], None],
 ) -> Marts:
-    """Compare the marts' cursors with Silver's versions, and with `deep` their values with those computed anew."""
+    """Compare the marts' cursors with Silver's versions, and with `deep` their values with those computed anew.
+
+    Args:
+        thorough: as of `examine`.
+    """
     rows = stale = 0
     problems: list[str] = []
     # The marts first: a run in between makes them stale, not newer than what they were computed from.
-    golds = {mart: examine(specs.gold(mart), storage=storage) for mart in catalog.marts_of(dataset.name)}
+    golds = {
+        mart: examine(specs.gold(mart), storage=storage, thorough=thorough) for mart in catalog.marts_of(dataset.name)
+    }
     inputs = {name for mart in golds for name in mart.inputs}
-    silvers = {f"silver/{name}": examine(specs.silver(catalog.dataset(name)), storage=storage) for name in inputs}
+    silvers = {
+        f"silver/{name}": examine(specs.silver(catalog.dataset(name)), storage=storage, thorough=thorough)
+        for name in inputs
+    }
     for mart, gold in golds.items():
         name = f"gold/{mart.name}"
         problems += gold.problems

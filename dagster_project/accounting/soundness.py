@@ -36,42 +36,69 @@ class Evidence:
     problems: tuple[str, ...] = ()
 
 
-def examine(spec: TableSpec, *, storage: Storage) -> Evidence:
-    """Compare a table's log with what is stored."""
+def examine(spec: TableSpec, *, storage: Storage, thorough: bool) -> Evidence:
+    """Compare a table's log with what is stored.
+
+    Args:
+        thorough: read each file to its end as well.
+    """
+    found = _examine(spec, storage=storage, thorough=thorough)
+    # A listing is not of one moment: what somebody commits or cleans up meanwhile may look like a hole, but only once.
+    return _examine(spec, storage=storage, thorough=thorough) if found.problems else found
+
+
+def _examine(spec: TableSpec, *, storage: Storage, thorough: bool) -> Evidence:
     name = f"{spec.layer}/{spec.name}"
     uri = storage.table(spec.layer, spec.name)
     filesystem = storage.filesystem()
+    # The table before the listing: its files were all there by then.
+    table, failure = None, ""
+    try:
+        table = Table.find(spec, storage=storage)
+    except LakehouseError as error:
+        failure = error.found
     try:
         listed = cast("dict[str, dict[str, Any]]", filesystem.find(uri, detail=True))
         stored = {path: int(info["size"] or 0) for path, info in listed.items()}
     except FileNotFoundError:
         stored = {}
-    problems = _log_problems(name, stored)
-    if problems:
+    problems = _log_problems(name, stored) or ([failure] if failure else [])
+    if problems or table is None:
         return Evidence(table=None, files=pl.DataFrame(), problems=tuple(problems))
-    try:
-        table = Table.find(spec, storage=storage)
-    except LakehouseError as error:
-        return Evidence(table=None, files=pl.DataFrame(), problems=(error.found,))
-    if table is None:
-        return Evidence(table=None, files=pl.DataFrame())
     files = table.files()
     # Listings of object stores name the bucket, not the scheme; `_delta_log` tells where the table's own part begins.
     root = next((path.partition("/_delta_log/")[0] for path in stored if "/_delta_log/" in path), uri)
     sizes = {path.removeprefix(f"{root}/"): size for path, size in stored.items()}
-    found = pl.Series([sizes.get(unquote(path), -1) for path in files["path"]], dtype=pl.Int64)
-    bad = files.with_columns(found.alias("found")).filter(pl.col("found") != pl.col("size_bytes"))
+    reasons = [
+        _damage(table, files[row], sizes.get(unquote(path), -1), thorough=thorough)
+        for row, path in enumerate(files["path"])
+    ]
+    judged = files.with_columns(pl.Series("_reason", reasons, pl.String))
+    bad = judged.filter(pl.col("_reason") != "")
     if bad.is_empty():
         return Evidence(table=table, files=files)
     versions = _versions(table, set(bad["path"]), filesystem)
-    for path, size, there in bad.select("path", "size_bytes", "found").head(_NAMED).iter_rows():
+    for path, reason in bad.select("path", "_reason").head(_NAMED).iter_rows():
         version = versions.get(path)
         of = "its log" if version is None else f"version {version}"
-        what = "is missing" if there < 0 else f"has {there} bytes, not {size}"
-        problems.append(f"{name}: file {path} of {of} {what}")
+        problems.append(f"{name}: file {path} of {of} {reason}")
     if len(bad) > _NAMED:
         problems.append(f"{name}: {len(bad) - _NAMED} more files are missing or damaged")
     return Evidence(table=table, files=files.join(bad.select("path"), on="path", how="anti"), problems=tuple(problems))
+
+
+def _damage(table: Table, file: pl.DataFrame, size: int, *, thorough: bool) -> str:
+    """What is wrong with one file, a row of `Table.files`; empty if nothing is."""
+    if size < 0:
+        return "is missing"
+    if size != (wanted := file["size_bytes"][0]):
+        return f"has {size} bytes, not {wanted}"
+    if thorough:
+        try:
+            table.rows(file).collect(engine="in-memory")
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            return "cannot be read: " + str(error).partition("\n")[0]
+    return ""
 
 
 def _log_problems(name: str, stored: Mapping[str, int]) -> list[str]:

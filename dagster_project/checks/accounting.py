@@ -38,9 +38,12 @@ def accounting_check(dataset: Dataset, *, catalog: Catalog) -> dg.AssetChecksDef
     def every_offset_accounted_for(kafka: KafkaResource, lake: LakeResource) -> dg.AssetCheckResult:
         # Red, with the reason, rather than a run that failed: loss and damage are what the check is there to say.
         try:
-            topic = kafka.broker().topic(dataset.topic.name)
             found = account(
-                dataset, catalog=catalog, storage=lake.storage(), topic=topic, bootstrap_servers=kafka.bootstrap()
+                dataset,
+                catalog=catalog,
+                storage=lake.storage(),
+                topic=lambda: kafka.broker().topic(dataset.topic.name),
+                bootstrap_servers=kafka.bootstrap(),
             )
         except LakehouseError as error:
             return dg.AssetCheckResult(passed=False, metadata={"problems": str(error)})

@@ -64,8 +64,13 @@ def demo(
         seconds = time.monotonic() - began
         progress("Everything is in Gold; waiting for Dagster's runs to tell the UI of it")
         wait_for_runs(settings.dagster_home)
-    topic = broker.topic(contract.topic.name)
-    found = account(contract, catalog=catalog, storage=storage, topic=topic, bootstrap_servers=servers)
+    found = account(
+        contract,
+        catalog=catalog,
+        storage=storage,
+        topic=lambda: broker.topic(contract.topic.name),
+        bootstrap_servers=servers,
+    )
     mart = next(mart for mart in catalog.marts_of(dataset) if len(mart.partitioned_by) > 1)
     times = latency(contract, mart, storage=storage)
     produced = sender.produced

@@ -43,13 +43,14 @@ def _show(found: list[Horizon]) -> None:
     for name in ("dataset", "state", "lag", "time to loss", "first unread", "retention"):
         table.add_column(name, justify="right" if name in {"lag", "time to loss", "retention"} else "left")
     for horizon in found:
+        known = horizon.state != "unknown"
         table.add_row(
             horizon.dataset,
             horizon.state,
             "?" if horizon.lag < 0 else f"{horizon.lag:,}",
-            _duration(horizon.seconds),
+            _duration(horizon.seconds) if known else "?",
             "" if horizon.partition is None else f"partition {horizon.partition}, offset {horizon.offset}",
-            _duration(horizon.retention_s),
+            _duration(horizon.retention_s) if known else "?",
             style=_STYLES[horizon.state],
         )
     console.print(table)

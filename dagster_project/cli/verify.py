@@ -48,14 +48,14 @@ def verify(
     catalog = load_catalog(settings.contracts)
     chosen = catalog.datasets if dataset is None else (catalog.dataset(dataset),)
     servers = bootstrap_servers(settings)
-    topics = Broker(servers).topics([item.topic.name for item in chosen])
+    broker = Broker(servers)
     storage = Storage.at(settings.lake_uri)
     accounts = [
         account(
             item,
             catalog=catalog,
             storage=storage,
-            topic=topics.get(item.topic.name),
+            topic=lambda name=item.topic.name: broker.topics([name]).get(name),
             bootstrap_servers=servers,
             payloads=payloads,
             deep=deep,

@@ -71,15 +71,15 @@ class _Batch(NamedTuple):
     last: int
     attributes: int
     producer: int
-    count: int
+    records: int
     body: memoryview
 
     def present(self) -> Iterable[tuple[int, int]]:
         """Runs of offsets that it has records of."""
-        if self.count == self.last - self.base + 1:
+        if self.records == self.last - self.base + 1:
             return ((self.base, self.last),)
         # Compacted: which of its offsets are left is written in the records alone.
-        deltas = _deltas(self.body, self.count, self.attributes & _CODEC)
+        deltas = _deltas(self.body, self.records, self.attributes & _CODEC)
         return ((self.base + delta, self.base + delta) for delta in deltas)
 
 

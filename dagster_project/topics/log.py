@@ -3,49 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-import polars as pl
 
 from dagster_project.errors import KafkaError
 from dagster_project.topics.batches import Kind, runs
 from dagster_project.topics.broker import Broker
 from dagster_project.topics.client import TIMEOUT_S, admin_client, describe
+from dagster_project.topics.log_request import ANSWER_BYTES, fetch_request
+from dagster_project.topics.log_runs import LogRuns
 from dagster_project.topics.offsets import Offsets
 from dagster_project.topics.patience import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from kafka.net.compat import KafkaNetClient
-    from kafka.protocol.consumer import FetchRequest
 
-_READ_COMMITTED = 1
-# The newest version of Fetch that names topics, not their ids, and tells of aborted transactions.
-_VERSION = 11
-# One answer, and the share of one Kafka partition in it: what is held in memory at a time.
-_ANSWER_BYTES, _PARTITION_BYTES = 64 << 20, 16 << 20
 _ELECTION_S = 0.2
-KINDS: tuple[Kind, ...] = ("data", "control", "aborted", "compacted")
-
-
-@dataclass(kw_only=True)
-class _Runs:
-    """Runs of each kind, as they come: Kafka partition, first and last offset."""
-
-    found: dict[Kind, list[tuple[int, int, int]]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
-
-    def add(self, partition: int, first: int, last: int, kind: Kind) -> None:
-        so_far = self.found[kind]
-        if so_far and so_far[-1][0] == partition and so_far[-1][2] + 1 == first:
-            so_far[-1] = (partition, so_far[-1][1], last)
-        else:
-            so_far.append((partition, first, last))
-
-    def offsets(self) -> dict[Kind, Offsets]:
-        schema = {"_kafka_partition": pl.Int32, "first_offset": pl.Int64, "last_offset": pl.Int64}
-        return {kind: Offsets.of_runs(pl.DataFrame(rows, schema, orient="row")) for kind, rows in self.found.items()}
 
 
 def read_log(
@@ -54,13 +28,11 @@ def read_log(
     start: Mapping[int, int],
     end: Mapping[int, int],
     bootstrap_servers: str,
-    report: Callable[[int], None] = lambda _: None,
 ) -> dict[Kind, Offsets]:
     """Classify the offsets from `start` to before `end`, by Kafka partition, where the brokers still have them.
 
     Args:
         end: at most the last stable offset.
-        report: told now and then how many offsets were read.
 
     Raises:
         KafkaError: the cluster does not answer for PATIENCE_SECONDS, or not with what it should.
@@ -70,19 +42,18 @@ def read_log(
     from kafka.net.compat import KafkaNetClient
 
     following = {partition: offset for partition, offset in start.items() if offset < end.get(partition, offset)}
-    wanted = left = _left(following, end)
-    found = _Runs()
+    left = _left(following, end)
+    found = LogRuns()
     silent_since = time.monotonic()
     while following:
         problem = ""
         try:
             leaders = _leaders(topic, bootstrap_servers)
-            settings = {"bootstrap_servers": bootstrap_servers, "receive_message_max_bytes": 2 * _ANSWER_BYTES}
+            settings = {"bootstrap_servers": bootstrap_servers, "receive_message_max_bytes": 2 * ANSWER_BYTES}
             with closing(KafkaNetClient(**settings)) as client:
                 client.check_version(timeout_ms=int(TIMEOUT_S * 1000))
                 while following and not problem:
                     problem = _round(client, topic, leaders=leaders, following=following, end=end, found=found)
-                    report(wanted - _left(following, end))
         except ClientError as error:
             problem = f"{type(error).__name__}: {error}"
         if not following:
@@ -119,7 +90,7 @@ def _round(
     leaders: Mapping[int, int],
     following: dict[int, int],
     end: Mapping[int, int],
-    found: _Runs,
+    found: LogRuns,
 ) -> str:
     """Ask each leader once, and move `following` on; returns what went wrong, if anything did."""
     problem = ""
@@ -128,7 +99,7 @@ def _round(
         if leader < 0:
             problem = f"no leader of Kafka partitions {sorted(own)}"
             continue
-        answer = client.send_and_receive(leader, _request(topic, own), timeout_ms=int(TIMEOUT_S * 1000))
+        answer = client.send_and_receive(leader, fetch_request(topic, own), timeout_ms=int(TIMEOUT_S * 1000))
         for part in (part for response in answer.responses for part in response.partitions):
             partition = int(part.partition_index)
             if part.error_code:
@@ -150,32 +121,3 @@ def _move(following: dict[int, int], partition: int, offset: int, end: Mapping[i
     following[partition] = offset
     if offset >= end[partition]:
         del following[partition]
-
-
-def _request(topic: str, offsets: Mapping[int, int]) -> FetchRequest:
-    from kafka.protocol.consumer import FetchRequest
-
-    kind = FetchRequest.FetchTopic
-    partitions = [
-        kind.FetchPartition(
-            partition=partition,
-            current_leader_epoch=-1,
-            fetch_offset=offset,
-            log_start_offset=-1,
-            partition_max_bytes=_PARTITION_BYTES,
-        )
-        for partition, offset in offsets.items()
-    ]
-    return FetchRequest(
-        replica_id=-1,
-        max_wait_ms=int(_ELECTION_S * 1000),
-        min_bytes=1,
-        max_bytes=_ANSWER_BYTES,
-        isolation_level=_READ_COMMITTED,
-        session_id=0,
-        session_epoch=-1,
-        topics=[kind(topic=topic, partitions=partitions)],
-        forgotten_topics_data=[],
-        rack_id="",
-        max_version=_VERSION,
-    )

@@ -42,6 +42,11 @@ class Offsets:
         return cls(first=places[np.concatenate(([0], breaks + 1))], last=places[np.append(breaks, len(places) - 1)])
 
     @classmethod
+    def of_rows(cls, rows: pl.DataFrame) -> Offsets:
+        """From a column `place`, in any order."""
+        return cls.of_places(rows["place"].sort().to_numpy())
+
+    @classmethod
     def of_bounds(cls, start: Mapping[int, int], end: Mapping[int, int]) -> Offsets:
         """By Kafka partition of `end`, the offsets from `start` to before `end`."""
         bounds = sorted((p << _BITS | start[p], p << _BITS | end[p]) for p in end if start[p] < end[p])

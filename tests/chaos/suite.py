@@ -88,9 +88,8 @@ def accounted(scene: Scene) -> Verdict:
             scene.dataset,
             catalog=scene.catalog,
             storage=scene.storage,
-            topic=Broker(scene.world.servers).topic(scene.topic),
+            topic=lambda: Broker(scene.world.servers).topic(scene.topic),
             bootstrap_servers=scene.world.servers,
-            payloads=True,
         )
     except LakehouseError as error:
         return Verdict(problems=(f"account: {error}",))

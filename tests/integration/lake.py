@@ -86,12 +86,11 @@ class Lake:
                 pass
 
     def account(self) -> Account:
-        topic = Broker(self.servers).topic(self.dataset.topic.name)
         return account(
             self.dataset,
             catalog=self.catalog,
             storage=self.storage,
-            topic=topic,
+            topic=lambda: Broker(self.servers).topic(self.dataset.topic.name),
             bootstrap_servers=self.servers,
             payloads=True,
         )

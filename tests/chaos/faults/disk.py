@@ -11,9 +11,9 @@ from tests.chaos.fault import STRIKE_SECONDS, DidNotStrikeError, Fault, Trial
 from tests.chaos.platform import PASS
 
 _KIB = 1024
-_BLOCK = 64 * _KIB
+_BLOCK = 16 * _KIB
 # Bytes that stay free: not enough for one data file; for Bronze, but not for all of Silver.
-_NOTHING, _SOME = 4 * _KIB, 512 * _KIB
+_NOTHING, _SOME = 4 * _KIB, 192 * _KIB
 
 
 def faults() -> Iterator[Fault]:

@@ -67,7 +67,8 @@ def _lost(trial: Trial) -> None:
         ends[partition] = max(offset + 1, ends.get(partition, 0))
     scene.produce()
     cut = [TopicPartition(scene.topic, partition, end + _TAKEN) for partition, end in ends.items()]
-    for future in _admin(trial).delete_records(cut).values():
+    admin = _admin(trial)  # its answers end with it
+    for future in admin.delete_records(cut).values():
         future.result(_CALL_SECONDS)
     _must_refuse(trial, "OffsetLossError")
     # Of the records that were never read, those below the cut are gone for good.
@@ -86,9 +87,10 @@ def _anew(trial: Trial) -> None:
     scene = trial.scene
     scene.produce()
     trial.platform.advance()
-    _admin(trial).delete_topics([scene.topic])[scene.topic].result(_CALL_SECONDS)
+    admin = _admin(trial)
+    admin.delete_topics([scene.topic])[scene.topic].result(_CALL_SECONDS)
     deadline = time.monotonic() + _CALL_SECONDS
-    while scene.topic in _admin(trial).list_topics(timeout=_CALL_SECONDS).topics:
+    while scene.topic in admin.list_topics(timeout=_CALL_SECONDS).topics:
         assert time.monotonic() < deadline, "the topic is not deleted"
         time.sleep(0.1)
     scene.create_topic()

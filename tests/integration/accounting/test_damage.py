@@ -18,6 +18,7 @@ from dagster_project.ingest.cursor import Cursor
 from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table, TableSpec
+from dagster_project.outbox.letters import read_letters
 from dagster_project.outbox.publish import publish
 from dagster_project.sources.orders import Orders
 from dagster_project.topics.broker import Broker
@@ -59,7 +60,7 @@ def verify(lake: Lake, *, topic: bool = True) -> Account:
         lake.dataset,
         catalog=lake.catalog,
         storage=lake.storage,
-        topic=Broker(lake.servers).topic(lake.dataset.topic.name) if topic else None,
+        topic=(lambda: Broker(lake.servers).topic(lake.dataset.topic.name)) if topic else None,
         bootstrap_servers=lake.servers,
         payloads=True,
         deep=True,
@@ -128,6 +129,19 @@ def test_a_file_that_was_cut_short_is_named(copy: Lake) -> None:
     path.write_bytes(content[:-1])
     found = verify(copy)
     assert any(f"has {len(content) - 1} bytes, not {len(content)}" in problem for problem in found.problems)
+
+
+@pytest.mark.parametrize("layer", ["bronze", "silver", "gold"])
+def test_a_file_of_the_right_size_that_cannot_be_read_is_named(copy: Lake, layer: str) -> None:
+    table = copy.table(spec_of(copy, layer))
+    path, size = table.files().select("path", "size_bytes").row(0)
+    (Path(table.uri) / unquote(path)).write_bytes(bytes(size))
+    found = verify(copy)
+    assert not found.accounted
+    assert any(
+        text.startswith(f"{layer}/{table.spec.name}: file {path} of ") and "cannot be read: " in text
+        for text in found.problems
+    ), found.problems
 
 
 @pytest.mark.parametrize(("layer", "version"), [("bronze", 1), ("silver", 1), ("gold", 0)])
@@ -228,6 +242,35 @@ def test_offsets_that_the_cursor_skipped(copy: Lake) -> None:
     found = verify(copy)
     assert found.problems == (f"4 offsets are on the broker, but not in Bronze: 0/{before}-{before + 3}",)
     assert found.unaccounted == 4
+
+
+def test_a_single_letter_that_is_lost_and_then_replaced_by_another(drained: Lake, copy: Lake) -> None:
+    queue = dead_letters(copy.dataset).name
+    letters = read_letters(copy.dataset, bootstrap_servers=copy.servers).sort("dlq_offset")
+    row = letters.filter(pl.col("dlq_partition") == letters["dlq_partition"][0]).head(1)
+    partition, offset = row.select("dlq_partition", "dlq_offset").row(0)
+    message = letter_at(copy.servers, queue, partition, offset)
+    delete_before(copy.servers, queue, {partition: offset + 1})
+    found = verify(copy)
+    assert found.problems == (f"{queue} has no letter for 1 messages: {place_of(row)}",)
+    assert not found.accounted
+    assert found.letters == len(letters) - 1
+    producer = ck.Producer({"bootstrap.servers": copy.servers})
+    producer.produce(queue, key=message.key(), value=b"other", headers=message.headers(), partition=partition)
+    producer.flush(30)
+    assert verify(copy).problems == (
+        f"{queue} has letters with other bytes than Bronze has at 1 messages: {place_of(row)}",
+    )
+
+
+def letter_at(servers: str, queue: str, partition: int, offset: int) -> ck.Message:
+    consumer = ck.Consumer({"bootstrap.servers": servers, "group.id": "test"})
+    consumer.assign([ck.TopicPartition(queue, partition, offset)])
+    letter = consumer.poll(30)
+    consumer.close()
+    assert letter is not None
+    assert letter.error() is None
+    return letter
 
 
 def test_a_letter_that_is_there_twice_or_foreign(drained: Lake, copy: Lake) -> None:

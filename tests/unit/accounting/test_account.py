@@ -22,7 +22,8 @@ from tests.unit.lakes import CLUSTER, EPOCH, TOPIC_ID, Lake, Message, reading, t
 
 
 def of(lake: Lake, topic: Topic | None = None) -> Account:
-    return account(lake.dataset, catalog=lake.catalog, storage=lake.storage, topic=topic, bootstrap_servers="")
+    described = None if topic is None else lambda: topic
+    return account(lake.dataset, catalog=lake.catalog, storage=lake.storage, topic=described, bootstrap_servers="")
 
 
 def places(found: Account) -> int:
@@ -198,6 +199,51 @@ def test_a_lost_bronze_file_cannot_be_taken_for_gaps_without_a_word(healthy: Lak
     assert not found.accounted
     assert "2 offsets are in silver, but not in Bronze: 0/1-2" in found.problems
     assert "1 offsets are in quarantine, but not in Bronze: 0/4" in found.problems
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        # The older delete of the same key was overtaken by the one that is gone.
+        ("d", "2 offsets are neither in Silver, superseded, nor quarantined: 0/6-7"),
+        # So was the event.
+        ("z", "2 offsets are neither in Silver, superseded, nor quarantined: 0/9, 1/1"),
+    ],
+)
+def test_a_delete_that_silver_has_forgotten_is_named(healthy: Lake, key: str, problem: str) -> None:
+    silver = healthy.silver
+    silver.commit(silver.rows().filter(pl.col("id") != key).collect(), remove=silver.files(), cursors={})
+    found = of(healthy)
+    assert found.problems == (problem,)
+    assert (found.unaccounted, found.accounted) == (2, False)
+    assert places(found) == found.offsets
+
+
+def test_a_delete_that_was_undone_in_silver_is_an_altered_value(healthy: Lake) -> None:
+    silver = healthy.silver
+    undone = pl.col("_deleted") & (pl.col("id") != "d")
+    silver.commit(silver.rows().with_columns(_deleted=undone).collect(), remove=silver.files(), cursors={})
+    found = account(
+        healthy.dataset,
+        catalog=healthy.catalog,
+        storage=healthy.storage,
+        topic=None,
+        bootstrap_servers="",
+        payloads=True,
+    )
+    assert found.problems == ("1 offsets are in silver with other values than their payloads have: 0/7",)
+
+
+def test_a_topic_that_is_gone_is_a_problem(healthy: Lake) -> None:
+    found = account(
+        healthy.dataset,
+        catalog=healthy.catalog,
+        storage=healthy.storage,
+        topic=lambda: None,
+        bootstrap_servers="",
+    )
+    assert found.problems == (f"topic 'test.readings' does not exist; Bronze was read from id {TOPIC_ID}",)
+    assert not found.accounted
 
 
 @pytest.mark.parametrize(

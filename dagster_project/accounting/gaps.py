@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dagster_project.accounting.problems import damage
 from dagster_project.ledger.ledger import Ledger
 from dagster_project.topics.batches import Kind
 from dagster_project.topics.offsets import Offsets
@@ -29,6 +30,13 @@ class Gaps:
     missing: Offsets
     unexplained: Offsets
     foreign: Offsets
+
+    def problems(self) -> list[str]:
+        return [
+            *damage(self.missing, "on the broker, but not in Bronze"),
+            *damage(self.unexplained, "neither in Bronze nor known as gaps"),
+            *damage(self.foreign, "in Bronze, but on the broker they are no committed message"),
+        ]
 
 
 def gaps(bronze: Offsets, *, window: Offsets, log: Mapping[Kind, Offsets], ledger: Ledger, covered: Offsets) -> Gaps:

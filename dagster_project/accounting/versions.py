@@ -1,0 +1,69 @@
+"""Versions of merge keys: what Silver has of each, and which rows they have superseded."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from dagster_project.accounting.soundness import Evidence
+from dagster_project.contract.model import Dataset
+from dagster_project.lake import specs
+from dagster_project.refine.merge import VERSION_ORDER, VERSION_TIME, version_time
+from dagster_project.topics.offsets import MASK, Offsets, place
+
+# Bronze rows whose keys are compared with Silver's at a time.
+_ROWS = 2_000_000
+KEY = "_key_hash"
+
+
+def versions(dataset: Dataset, silver: Evidence) -> pl.DataFrame:
+    """`place, _deleted`, a hash of the merge key, and the version time of each row."""
+    if silver.table is None:
+        schema = {"place": pl.Int64, "_deleted": pl.Boolean, KEY: pl.UInt64}
+        return pl.DataFrame(schema={**schema, VERSION_TIME: specs.COORDINATES["_kafka_timestamp"]})
+    rows = silver.table.rows(silver.files)
+    return rows.select(place(), "_deleted", _key(dataset), version_time(dataset)).collect(engine="in-memory")
+
+
+def superseded(dataset: Dataset, bronze: Evidence, left: Offsets, refined: pl.DataFrame) -> tuple[Offsets, Offsets]:
+    """Of rows that are in no table, those that Silver has a winning version of the same key for: events, and deletes."""
+    if not left or bronze.table is None:
+        return Offsets(), Offsets()
+    events, deletes = [Offsets()], [Offsets()]
+    files = bronze.files.filter(pl.col("max._kind") != specs.POISON)
+    portions = files.with_columns((pl.col("num_records").cum_sum() // _ROWS).alias("_portion"))
+    for part in portions.partition_by("_portion", include_key=False):
+        rows = bronze.table.rows(part).select(place(), "_kind", _key(dataset), version_time(dataset))
+        rest = rows.collect(engine="in-memory")
+        rest = rest.filter(pl.Series(left.has(rest["place"].to_numpy())))
+        if rest.is_empty():
+            continue
+        winners = refined.join(rest.select(KEY), on=KEY, how="semi").unique(KEY)
+        beaten = rest.join(winners, on=KEY, suffix="_winner").filter(_goes_before(dataset))
+        deleted = pl.col("_kind") == specs.TOMBSTONE
+        events.append(Offsets.of_rows(beaten.filter(~deleted)))
+        deletes.append(Offsets.of_rows(beaten.filter(deleted)))
+    return Offsets.union(*events), Offsets.union(*deletes)
+
+
+def _goes_before(dataset: Dataset) -> pl.Expr:
+    """Whether a winner is a newer version than the row beside it; of an append-only dataset, any is."""
+    if dataset.write_mode == "append":
+        return pl.lit(True)
+    beaten = pl.lit(False)
+    for name in reversed(VERSION_ORDER):
+        own, winner = _of_version(name, ""), _of_version(name, "_winner")
+        beaten = (winner > own) | ((winner == own) & beaten)
+    return beaten
+
+
+def _of_version(name: str, suffix: str) -> pl.Expr:
+    return {
+        VERSION_TIME: pl.col(f"{VERSION_TIME}{suffix}"),
+        "_kafka_offset": pl.col(f"place{suffix}") & MASK,
+        "_kafka_partition": pl.col(f"place{suffix}"),  # the Kafka partition first: and offsets are equal by then
+    }[name]
+
+
+def _key(dataset: Dataset) -> pl.Expr:
+    key = list(dataset.merge_key)
+    return (pl.col(key[0]) if len(key) == 1 else pl.struct(key)).hash().alias(KEY)
