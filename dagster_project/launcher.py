@@ -50,22 +50,20 @@ class CheckedRunLauncher(DefaultRunLauncher):
             return CheckRunHealthResult(WorkerStatus.UNKNOWN, "the run does not say which code server started it")
         try:
             known = _knows(json.loads(run.tags[GRPC_INFO_TAG]), run.run_id)
-            if not known:
-                return self._gone(run, "the code server was started anew since, and does not have it")
-            what = "its process is stopped" if _stopped(_worker(run.run_id)) else ""
         except DagsterUserCodeUnreachableError:
-            what = "the code server does not answer"
-        if not what:
-            self._silent.pop(run.run_id, None)
-        elif (now := time.monotonic()) - self._silent.setdefault(run.run_id, now) >= _GRACE_S:
-            return self._gone(run, f"{what}, for {_GRACE_S:.0f} s")
-        return CheckRunHealthResult(WorkerStatus.RUNNING, what or None)
+            since = self._silent.setdefault(run.run_id, time.monotonic())
+            if time.monotonic() - since < _GRACE_S:
+                return CheckRunHealthResult(WorkerStatus.RUNNING, "the code server does not answer")
+            return self._gone(run, f"the code server has not answered for {_GRACE_S:.0f} s")
+        if not known:
+            return self._gone(run, "the code server was started anew since, and does not have it")
+        self._silent.pop(run.run_id, None)
+        return CheckRunHealthResult(WorkerStatus.RUNNING)
 
     def _gone(self, run: DagsterRun, why: str) -> CheckRunHealthResult:
         """End the process, if there still is one.
 
-        It would do no harm, for its commits would be refused as stale; but it would do the work of the next run twice,
-        and one that was stopped in the middle of telling Dagster something holds the lock on Dagster's database.
+        It would do no harm, for its commits would be refused as stale; but it would do the work of the next run twice.
         """
         self._silent.pop(run.run_id, None)
         if (worker := _worker(run.run_id)) is not None:
@@ -86,13 +84,6 @@ def _worker(run_id: str) -> psutil.Process | None:
             if _CHILD in process.cmdline() and any(run_id in file.path for file in process.open_files()):
                 return process
     return None
-
-
-def _stopped(worker: psutil.Process | None) -> bool:
-    try:
-        return worker is not None and worker.status() == psutil.STATUS_STOPPED
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _kill(worker: psutil.Process) -> None:

@@ -10,13 +10,19 @@ import json
 import re
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import fsspec
 import polars as pl
 
 from dagster_project.errors import LakeError
+
+# Commits that are fetched at once: a store answers in tens of milliseconds, and a process that begins reads up to a
+# hundred of each table. Contents of no more than these are held.
+_READERS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,16 +93,27 @@ def commits(filesystem: fsspec.AbstractFileSystem, uri: str, first: int, last: i
     Raises:
         FileNotFoundError: a commit is no longer in the log.
     """
-    for version in range(first, last + 1):
-        content = filesystem.cat_file(f"{uri}/_delta_log/{version:020d}.json")
-        assert isinstance(content, bytes)
-        cursors: dict[str, int] = {}
-        info: dict[str, Any] = {}
-        for line in content.splitlines():
-            # Only these two actions matter here, and most lines are long `add`s.
-            if line.startswith(b'{"txn"'):
-                action = json.loads(line)["txn"]
-                cursors[action["appId"]] = action["version"]
-            elif line.startswith(b'{"commitInfo"'):
-                info = json.loads(line)["commitInfo"]
-        yield Commit(version=version, timestamp_ms=info.get("timestamp", 0), info=info, cursors=cursors)
+    with ThreadPoolExecutor(_READERS) as pool:
+        for start in range(first, last + 1, _READERS):
+            versions = range(start, min(start + _READERS, last + 1))
+            names = [f"{uri}/_delta_log/{version:020d}.json" for version in versions]
+            yield from map(_commit, versions, pool.map(partial(_content, filesystem), names))
+
+
+def _content(filesystem: fsspec.AbstractFileSystem, path: str) -> bytes:
+    content = filesystem.cat_file(path)
+    assert isinstance(content, bytes)
+    return content
+
+
+def _commit(version: int, content: bytes) -> Commit:
+    cursors: dict[str, int] = {}
+    info: dict[str, Any] = {}
+    for line in content.splitlines():
+        # Only these two actions matter here, and most lines are long `add`s.
+        if line.startswith(b'{"txn"'):
+            action = json.loads(line)["txn"]
+            cursors[action["appId"]] = action["version"]
+        elif line.startswith(b'{"commitInfo"'):
+            info = json.loads(line)["commitInfo"]
+    return Commit(version=version, timestamp_ms=info.get("timestamp", 0), info=info, cursors=cursors)

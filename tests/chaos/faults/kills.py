@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from tests.chaos.fault import Fault, Trial
+from tests.chaos.fault import Fault, Kind, Trial
 
 LAYERS = ("bronze", "quarantine", "silver", "gold")
 MOMENTS = ("before_files", "before_commit", "after_commit")
@@ -16,9 +16,11 @@ _MOST_SECONDS = 3.0
 def faults() -> Iterator[Fault]:
     for layer in LAYERS:
         for moment in MOMENTS:
-            yield Fault(name=f"kill-{layer}-{moment.replace('_', '-')}", act=at(f"{layer}.{moment}"), platform="daemon")
+            # Under Dagster where the commit is at stake; where nothing was written yet, it adds nothing but time.
+            kind: Kind = "processes" if moment == "before_files" or layer == "quarantine" else "daemon"
+            yield Fault(name=f"kill-{layer}-{moment.replace('_', '-')}", act=at(f"{layer}.{moment}"), platform=kind)
     for point in BETWEEN:
-        yield Fault(name=f"kill-{point.replace('.', '-')}", act=at(point), platform="daemon")
+        yield Fault(name=f"kill-{point.replace('.', '-')}", act=at(point))
     yield Fault(name="kill-at-random", act=_at_random)
     yield Fault(name="kill-thrice-at-random", act=_thrice)
     yield Fault(name="kill-run-at-random", act=_at_random, platform="daemon")
