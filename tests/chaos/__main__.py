@@ -39,14 +39,14 @@ def main(arguments: list[str]) -> int:
                 results.append(result)
                 bar.console.print(report.line(result))
                 bar.advance(task)
+                if options.out:  # so that a run which is broken off has told what it saw
+                    options.out.parent.mkdir(parents=True, exist_ok=True)
+                    options.out.write_text(report.to_json(report.summary(results, options=vars(options))) + "\n")
     summary = report.summary(results, options=vars(options))
     if options.json:
         sys.stdout.write(report.to_json(summary) + "\n")
     else:
         Console().print(report.table(summary))
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(report.to_json(summary) + "\n")
     return 0 if summary["survived"] == summary["faults"] else 1
 
 

@@ -23,8 +23,11 @@ FIGURES = (
     "mismatched",
     "recovery_s_p50",
     "recovery_s_max",
+    "kill_recovery_s_max",
     "failover_s_max",
 )
+# Runs that are killed with -9, at a named point or at any moment; the other recoveries include outages of all kinds.
+KILLED_RUNS = ("kill-", "run-worker-killed")
 
 
 def line(result: Result) -> str:
@@ -43,6 +46,7 @@ def summary(results: Sequence[Result], *, options: Mapping[str, Any]) -> dict[st
     """The figures over all faults that were tried, and the faults one by one."""
     tried = [result for result in results if not result.skipped]
     recoveries = [result.recovery_s for result in tried if result.recovery_s is not None]
+    kills = [result.recovery_s for result in tried if result.fault.startswith(KILLED_RUNS) and result.recovery_s]
     failovers = [result.failover_s for result in tried if result.failover_s is not None]
     return {
         "faults": len(tried),
@@ -52,6 +56,7 @@ def summary(results: Sequence[Result], *, options: Mapping[str, Any]) -> dict[st
         "mismatched": sum(result.verdict.mismatched for result in tried),
         "recovery_s_p50": round(median(recoveries), 2) if recoveries else None,
         "recovery_s_max": max(recoveries, default=None),
+        "kill_recovery_s_max": max(kills, default=None),
         "failover_s_max": max(failovers, default=None),
         "distinct": len({result.fault for result in tried}),
         "skipped": sorted({f"{result.fault}: {result.skipped}" for result in results if result.skipped}),

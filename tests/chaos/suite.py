@@ -99,9 +99,19 @@ def accounted(scene: Scene) -> Verdict:
 
 
 def attempt(
-    fault: Fault, platform: Platform, scene: Scene, *, rng: Random, patience: float = PATIENCE_SECONDS
+    fault: Fault,
+    platform: Platform,
+    scene: Scene,
+    *,
+    rng: Random,
+    last: bool = True,
+    patience: float = PATIENCE_SECONDS,
 ) -> Result:
-    """Try one fault and judge."""
+    """Try one fault and judge.
+
+    Args:
+        last: of its scene, so that the platform's own account is asked for, which covers all that happened there.
+    """
     began = time.monotonic()
     trial = Trial(scene=scene, platform=platform, rng=rng, moment=began)
     error = ""
@@ -112,7 +122,7 @@ def attempt(
             error = f"{type(reason).__name__}: {reason}"
             scene.plan.unlink(missing_ok=True)
         verdict, moment = recover(platform, scene, patience=patience)
-        if verdict.clean:
+        if verdict.clean and last:
             verdict += accounted(scene)
     if not verdict.clean and isinstance(platform, Processes) and platform.last_error:
         trial.notes.append(platform.last_error)
@@ -145,6 +155,7 @@ def stage(faults: Sequence[Fault], world: World, *, kind: Kind, rng: Random) -> 
         platform: Platform | None = None
         ground: Scene | None = None
         tried = 0
+        sharing = [fault for fault in faults if not fault.alone and not fault.absent()]
         for fault in faults:
             if reason := fault.absent():
                 yield Result(fault=fault.name, platform=kind, survived=False, verdict=Verdict(), skipped=reason)
@@ -159,7 +170,8 @@ def stage(faults: Sequence[Fault], world: World, *, kind: Kind, rng: Random) -> 
                 stack.close()
                 ground, tried = scene(world, seed=_seed(rng)), 0
                 platform = stack.enter_context(platform_of(kind, ground))
-            result = attempt(fault, platform, ground, rng=rng)
+            last = tried + 1 == most or fault is sharing[-1]
+            result = attempt(fault, platform, ground, rng=rng, last=last)
             yield result
             tried += 1
             if not result.survived:  # damage would be blamed on the next fault

@@ -48,7 +48,7 @@ def test_the_platform_survives(name: str, ground: World, shared: Scene) -> None:
     ground.mend()
     place = scene(ground, seed=SEED, local=fault.local, partitions=fault.partitions) if fault.alone else shared
 
-    result = suite.attempt(fault, Processes(place), place, rng=Random(SEED))
+    result = suite.attempt(fault, Processes(place), place, rng=Random(SEED), last=name == QUICK[-1])
 
     assert result.survived, report.line(result)
     assert result.verdict == suite.Verdict()
