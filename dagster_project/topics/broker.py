@@ -45,6 +45,14 @@ class Broker:
         self._servers = bootstrap_servers
         self._admin = admin_client(bootstrap_servers)
 
+    def cluster_id(self) -> str:
+        """Which cluster this is.
+
+        Raises:
+            KafkaError: it does not answer.
+        """
+        return str(answer(self._admin.describe_cluster(request_timeout=TIMEOUT_S), servers=self._servers).cluster_id)
+
     def topics(self, names: Sequence[str]) -> dict[str, Topic]:
         """Describe topics with one call for each kind of fact, however many topics there are; missing ones are left out.
 
@@ -52,7 +60,7 @@ class Broker:
             KafkaError: the cluster does not answer.
         """
         # Asked first: of a cluster that is down this fails in one time-out, not in one for each topic.
-        cluster = answer(self._admin.describe_cluster(request_timeout=TIMEOUT_S), servers=self._servers)
+        cluster_id = self.cluster_id()
         described = describe(self._admin, names, servers=self._servers)
         partitions = [
             TopicPartition(name, partition.id) for name, topic in described.items() for partition in topic.partitions
@@ -61,7 +69,7 @@ class Broker:
         return {
             name: Topic(
                 name=name,
-                cluster_id=str(cluster.cluster_id),
+                cluster_id=cluster_id,
                 topic_id=identity(topic),
                 first={partition.id: first[name, partition.id] for partition in topic.partitions},
                 end={partition.id: end[name, partition.id] for partition in topic.partitions},

@@ -15,6 +15,7 @@ def survey(broker: Broker, names: Sequence[str]) -> Mapping[str, Topic | KafkaEr
     Raises:
         KafkaError: it cannot say anything of any of them.
     """
+    broker.cluster_id()  # one that is down costs one time-out, and not one more in which each topic is tried
     try:
         found = broker.topics(names)
     except KafkaError:

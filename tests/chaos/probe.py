@@ -43,6 +43,17 @@ def leaders(world: World, topic: str) -> dict[int, int]:
     return {partition.id: partition.leader.id for partition in described.partitions if partition.leader is not None}
 
 
+def _led(world: World) -> dict[int, int]:
+    """The leaders of the probe's topic, once each broker has heard of it and there is one for each Kafka partition."""
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    while True:
+        with suppress(ck.KafkaException):
+            if len(led := leaders(world, TOPIC)) == BROKERS:
+                return led
+        assert time.monotonic() < deadline, "the probe's topic has no leaders"
+        time.sleep(_PAUSE_SECONDS)
+
+
 @contextmanager
 def probing(world: World, broker: int | None = None, *, patience_ms: int = _PATIENCE_MS) -> Generator[Probe]:
     """Write to a Kafka partition that a broker leads, or to any."""
@@ -50,9 +61,7 @@ def probing(world: World, broker: int | None = None, *, patience_ms: int = _PATI
     with suppress(ck.KafkaException):  # it is there
         topic = NewTopic(TOPIC, BROKERS, BROKERS, config={"min.insync.replicas": "2"})
         admin.create_topics([topic])[TOPIC].result(_ANSWER_SECONDS)
-    deadline = time.monotonic() + _ANSWER_SECONDS
-    while len(led := leaders(world, TOPIC)) < BROKERS and time.monotonic() < deadline:
-        time.sleep(_PAUSE_SECONDS)
+    led = _led(world)
     probe = Probe(partition=next((partition for partition, leader in led.items() if leader == broker), 0))
     ending = threading.Event()
     thread = threading.Thread(target=_write, args=(world.servers, probe, ending, patience_ms), name="probe")

@@ -15,18 +15,14 @@ from tests.chaos.world import World
 SEED = 4
 # One of each kind at least; those that wait for long outages are left to `make chaos`.
 QUICK = (
-    "kill-bronze-before-files",
     "kill-bronze-before-commit",
     "kill-bronze-after-commit",
-    "kill-quarantine-after-commit",
     "kill-silver-before-commit",
-    "kill-gold-computing",
     "kill-at-random",
     "kill-outbox-sent",
     "kill-outbox-committed",
     "two-ingests-at-once",
     "zombie-ingest-fetched",
-    "zombie-refine",
     "s3-answer-lost-bronze-commit",
     "s3-answer-lost-silver-commit",
     "s3-503-gold-data",

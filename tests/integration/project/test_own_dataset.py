@@ -193,7 +193,7 @@ def test_dagster_shows_all_that_follows_from_the_contracts(project: Project) -> 
     graph = definitions.resolve_asset_graph()
 
     assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {
-        *("kafka/readings", "bronze/readings", "silver/readings", "gold/usage_daily"),
+        *("kafka/readings", "bronze/readings", "dlq/readings", "silver/readings", "gold/usage_daily"),
     }
     assert {key.name for key in graph.asset_check_keys} >= {
         "merge_key_unique",
