@@ -14,7 +14,7 @@ demo: setup ## Real flights from Kafka to Gold, every offset accounted for
 
 # Two workers: half of the time a test waits for brokers and daemons. A file stays together, for its fixtures' sake.
 test: setup ## Run all tests
-	.venv/bin/python -m pytest -n 2 --dist loadfile
+	.venv/bin/python -m pytest -n 2 --dist loadfile --durations 15
 
 chaos: setup ## Break the platform in FAULTS=100 ways and compare the tables with the oracle
 	.venv/bin/python -m tests.chaos --faults $(or $(FAULTS),100) --out benchmarks/results/chaos.json
