@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Any
 
 import click
@@ -27,8 +26,6 @@ class _Commands(TyperGroup):
             print_error(error)
             raise typer.Exit(1) from error
         except KeyboardInterrupt as interrupt:
-            # All that was open is closed by now; another one could only change the exit code.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
             error_console.print("interrupted", style="red")
             raise typer.Exit(_INTERRUPTED) from interrupt
 

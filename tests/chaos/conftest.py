@@ -1,4 +1,4 @@
-"""The world of the chaos tests: three brokers and an S3 server behind our proxy, started once."""
+"""The world of the chaos tests: three brokers and an S3 server behind our proxy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from tests.chaos.world import World, world
 
 
-@pytest.fixture(scope="session")
+# Not for the session: the variables that lead to its S3 server must be gone before other tests use theirs.
+@pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with world(tmp_path_factory.mktemp("chaos")) as found:
         yield found

@@ -83,6 +83,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with s3_server(tmp_path_factory.mktemp("s3") / "server.log", {}) as url, pytest.MonkeyPatch.context() as patch:
         for name, value in s3_variables(url).items():
             patch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()  # one that was made with other variables leads elsewhere
         s3fs.S3FileSystem().mkdir(BUCKET)
         yield f"s3://{BUCKET}"
 

@@ -96,7 +96,8 @@ def test_ctrl_c_ends_a_demo_at_once_and_leaves_no_process(place: Place, moment: 
         os.killpg(process.pid, signal.SIGINT)
         output, errors = process.communicate(timeout=COMMAND_PATIENCE)
 
-    assert process.returncode == 130, errors
+    # Python ends by the signal itself where Ctrl-C met it within an `exec`, as imports have it; to a shell both are 130.
+    assert process.returncode in {130, -signal.SIGINT}, errors
     assert time.monotonic() - interrupted < QUICKLY_SECONDS
     assert errors.rstrip().endswith("interrupted")
     assert "Traceback" not in errors
