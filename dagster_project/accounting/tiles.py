@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from dagster_project.accounting.fates import Fates
 from dagster_project.accounting.gaps import Gaps
@@ -28,6 +28,10 @@ class Tiling:
     lost: int
     pending: int
     unaccounted: int
+
+
+# Where an offset may be, in the order in which people are told.
+PLACES = tuple(field.name for field in fields(Tiling) if field.name not in {"partition", "start", "next"})
 
 
 def tiles(found: Fates, holes: Gaps, *, window: Offsets) -> dict[str, Offsets]:

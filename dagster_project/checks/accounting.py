@@ -3,6 +3,7 @@
 import dagster as dg
 
 from dagster_project.accounting.account import account
+from dagster_project.accounting.tiles import PLACES
 from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.errors import LakehouseError
 from dagster_project.naming import asset_key
@@ -10,21 +11,7 @@ from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
 
 NAME = "every_offset_accounted_for"
-_COUNTS = (
-    "offsets",
-    "silver_rows",
-    "superseded",
-    "quarantined",
-    "tombstones",
-    "control",
-    "aborted",
-    "compacted",
-    "unproven_gaps",
-    "lost",
-    "pending",
-    "unaccounted",
-    "letters_pending",
-)
+_COUNTS = ("offsets", *PLACES, "letters_pending")
 
 
 def accounting_check(dataset: Dataset, *, catalog: Catalog) -> dg.AssetChecksDefinition:

@@ -13,22 +13,6 @@ if TYPE_CHECKING:
     from dagster_project.accounting.account import Account
 
 
-# Where an offset may be; their counts add up to all offsets.
-_PLACES = (
-    "silver_rows",
-    "superseded",
-    "quarantined",
-    "tombstones",
-    "control",
-    "aborted",
-    "compacted",
-    "unproven_gaps",
-    "lost",
-    "pending",
-    "unaccounted",
-)
-
-
 def verify(
     dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
     payloads: Annotated[
@@ -76,12 +60,14 @@ def show(account: Account) -> None:
     """Print one account as a table, with the verdict under it."""
     from rich.table import Table
 
+    from dagster_project.accounting.tiles import PLACES
+
     table = Table(
         title=f"{account.dataset}: where {account.offsets:,} offsets are", title_justify="left", show_header=False
     )
     table.add_column()
     table.add_column(justify="right")
-    for name in _PLACES:
+    for name in PLACES:
         count: int = getattr(account, name)
         style = None if count else "dim"
         table.add_row(name.replace("_", " "), f"{count:,}", style="red" if name == "unaccounted" and count else style)
