@@ -15,7 +15,7 @@ from dagster_project.checks.freshness import freshness_checks
 from dagster_project.checks.retention import retention_check
 from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Catalog
-from dagster_project.launcher import BOUNDED, BOUNDED_ACCOUNTING
+from dagster_project.launcher.limits import BOUNDED, BOUNDED_ACCOUNTING
 from dagster_project.naming import asset_key
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource

@@ -15,7 +15,7 @@ from dagster_project.assets.silver import run_silver
 from dagster_project.checks import silver as checks
 from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.failure import explained
-from dagster_project.launcher import BOUNDED
+from dagster_project.launcher.limits import BOUNDED
 from dagster_project.naming import asset_key
 from dagster_project.refine.silver import Refined
 from dagster_project.resources.lake import LakeResource

@@ -42,3 +42,20 @@ def exclusive(path: Path, *, patience: float) -> Generator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def holder(path: Path) -> int | None:
+    """The process that holds the lock at `path`, or `None`."""
+    while True:
+        try:
+            with path.open("r+") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if pid := file.read():
+                        return int(pid)
+                else:
+                    return None
+        except FileNotFoundError:
+            return None
+        time.sleep(_RETRY_SECONDS)  # it has the lock and is about to write its id

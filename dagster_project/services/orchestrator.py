@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from dagster_project.errors import ServiceError
-from dagster_project.services.lock import exclusive
+from dagster_project.services.lock import exclusive, holder
 from dagster_project.services.ports import LOOPBACK, free_port
 from dagster_project.services.revive import Service
 from dagster_project.settings import REPOSITORY, Settings
@@ -58,8 +59,9 @@ class Orchestra:
         logs: the folder of their logs; `supervisor.log` tells of deaths and restarts.
     """
 
-    def __init__(self, logs: Path, services: list[Service]) -> None:
+    def __init__(self, logs: Path, services: list[Service], *, runs: Path) -> None:
         self.logs = logs
+        self._runs = runs
         self._services = services
         self._ending = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
@@ -82,12 +84,19 @@ class Orchestra:
         self._watcher.start()
 
     def stop(self) -> None:
-        """End the processes, last started first: the daemon launches nothing on a code server that is going away."""
+        """End the processes, last started first: the daemon launches nothing that the code server does not know.
+
+        The daemon ends its runs; those of a daemon that was killed are ended here.
+        """
         self._ending.set()
         if self._watcher.is_alive():
             self._watcher.join()
         for service in reversed(self._services):
             service.stop()
+        for run in self._runs.glob("*"):
+            if (pid := holder(run)) is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _watch(self) -> None:
         while not self._ending.wait(_LOOK_SECONDS):
@@ -122,7 +131,7 @@ def running(settings: Settings, *, ui_port: int | None = None) -> Generator[Orch
     services = [
         Service(name, [sys.executable, "-m", *command], environment, logs=logs) for name, command in commands.items()
     ]
-    orchestra = Orchestra(logs, services)
+    orchestra = Orchestra(logs, services, runs=settings.dagster_home / "processes")
     try:
         for service in services:
             service.start()

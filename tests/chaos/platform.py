@@ -12,6 +12,7 @@ from typing import Protocol
 import psutil
 
 from dagster_project.services import orchestrator
+from dagster_project.services.lock import holder
 from dagster_project.services.orchestrator import Orchestra
 from dagster_project.settings import Settings
 from tests.chaos.scene import Scene
@@ -87,6 +88,12 @@ class Daemon:
                     found.append(process)
             except psutil.Error:  # gone meanwhile, or another user's
                 continue
+        return sorted(found, key=lambda process: process.create_time())
+
+    def runs(self) -> list[psutil.Process]:
+        """Processes of runs, the oldest first."""
+        held = (holder(mark) for mark in (self._settings.dagster_home / "processes").glob("*"))
+        found = [psutil.Process(pid) for pid in held if pid is not None and psutil.pid_exists(pid)]
         return sorted(found, key=lambda process: process.create_time())
 
 

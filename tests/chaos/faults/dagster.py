@@ -16,8 +16,8 @@ from tests.chaos.fault import STRIKE_SECONDS, Fault, Trial
 from tests.chaos.platform import PASS
 from tests.chaos.verdict import arrived
 
-# Arguments by which the processes are known.
-DAEMON, CODE_SERVER, RUN = "dagster._daemon", "grpc", "--multiprocessing-fork"
+# Arguments by which the processes are known; runs are known by what they hold.
+DAEMON, CODE_SERVER, RUN = "dagster._daemon", "grpc", "run"
 _FROZEN_SECONDS = 8.0
 _MOST_SECONDS = 4.0
 _STATE = ("job_ticks", "jobs", "instigators")
@@ -51,14 +51,14 @@ def _killed(*arguments: str, amid: bool = False) -> Callable[[Trial], None]:
 
 def _kill(trial: Trial, argument: str) -> bool:
     """Kill the process that has an argument: of runs, the youngest; of others, the one that started them."""
-    found = trial.daemon.processes(argument)
-    for process in found[-1:] if argument == RUN else found[:1]:
+    found = trial.daemon.runs()[-1:] if argument == RUN else trial.daemon.processes(argument)[:1]
+    for process in found:
         process.kill()
     return bool(found)
 
 
 def _runs(trial: Trial) -> bool:
-    return not arrived(trial.scene) and bool(trial.daemon.processes(RUN))
+    return not arrived(trial.scene) and bool(trial.daemon.runs())
 
 
 def _frozen(argument: str) -> Callable[[Trial], None]:

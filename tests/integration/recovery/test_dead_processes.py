@@ -110,39 +110,59 @@ def accounted(pipeline: Pipeline) -> bool:
     return found.accounted and not found.pending and not found.gold_stale and found.silver_rows > 0
 
 
-def test_a_run_whose_code_server_was_killed_gives_way_to_a_new_one(pipeline: Pipeline) -> None:
-    produce(pipeline, 0)
+def stopped(pipeline: Pipeline) -> tuple[str, psutil.Process]:
+    """A run in the middle of its work, for as long as the test wants."""
     run_id, worker = until(pipeline.worker)
-    worker.send_signal(signal.SIGSTOP)  # in the middle of its work, for as long as the test wants
-    before = pipeline.orchestra.pid("code-server")
+    worker.send_signal(signal.SIGSTOP)
+    return run_id, worker
+
+
+def end(pipeline: Pipeline, name: str) -> None:
+    """Kill one of Dagster's processes, and wait until another stands in for it."""
+    before = pipeline.orchestra.pid(name)
     os.kill(before, signal.SIGKILL)
+    until(lambda: pipeline.orchestra.pid(name) != before)
+    assert "died with code -9" in (pipeline.orchestra.logs / "supervisor.log").read_text()
+
+
+def test_a_killed_run_is_failed_at_once_and_another_does_its_work(pipeline: Pipeline) -> None:
+    produce(pipeline, 0)
+    run_id, worker = stopped(pipeline)
+    worker.kill()
     killed = time.monotonic()
 
     until(lambda: pipeline.status(run_id) is dg.DagsterRunStatus.FAILURE)
     LOG.info("%.1f s after kill -9: the run is failed", time.monotonic() - killed)
-    until(
-        lambda: (
-            pipeline.worker() is not None
-            or pipeline.status(pipeline.runs()[0].dagster_run.run_id) is dg.DagsterRunStatus.SUCCESS
-        )
-    )
-    LOG.info("%.1f s after kill -9: a new run works", time.monotonic() - killed)
-
-    assert pipeline.orchestra.pid("code-server") != before
-    assert gone(worker)
     until(lambda: accounted(pipeline))
     LOG.info("%.1f s after kill -9: everything is accounted for", time.monotonic() - killed)
+    assert pipeline.runs()[0].dagster_run.run_id != run_id
 
 
-def test_a_killed_daemon_comes_back_and_goes_on(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("name", ["code-server", "daemon"])
+def test_a_run_outlives_the_process_that_started_it(pipeline: Pipeline, name: str) -> None:
+    before = pipeline.lake.bronze().height
+    runs = len(pipeline.runs())
+    produce(pipeline, 1 if name == "daemon" else 2)
+    run_id, worker = stopped(pipeline)
+
+    end(pipeline, name)
+    worker.send_signal(signal.SIGCONT)
+
+    until(lambda: pipeline.status(run_id) is not dg.DagsterRunStatus.STARTED)
+    assert pipeline.status(run_id) is dg.DagsterRunStatus.SUCCESS
+    assert pipeline.lake.bronze().height == before + EVENTS
+    assert len(pipeline.runs()) == runs + 1  # nobody else tried
+
+
+def test_a_run_that_died_with_its_daemon_gives_way_to_a_new_one(pipeline: Pipeline) -> None:
+    produce(pipeline, 3)
+    run_id, worker = stopped(pipeline)
     before = pipeline.orchestra.pid("daemon")
     os.kill(before, signal.SIGKILL)
-    produce(pipeline, 1)
+    worker.kill()
+    killed = time.monotonic()
 
-    until(lambda: pipeline.lake.bronze().height == 2 * EVENTS)
-    assert pipeline.orchestra.pid("daemon") != before
-    assert "died with code -9" in (pipeline.orchestra.logs / "supervisor.log").read_text()
-
-
-def gone(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    until(lambda: pipeline.status(run_id) is dg.DagsterRunStatus.FAILURE)
+    LOG.info("%.1f s after kill -9: the new daemon has failed the run", time.monotonic() - killed)
+    until(lambda: accounted(pipeline))
+    LOG.info("%.1f s after kill -9: everything is accounted for", time.monotonic() - killed)

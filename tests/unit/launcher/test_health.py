@@ -1,42 +1,57 @@
-"""Whether a run's process is still there, asked of a real code server."""
+"""Whether a run's process is still there, and how it is ended."""
 
 from __future__ import annotations
 
-import json
+import os
+import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import dagster as dg
 import psutil
 import pytest
 from dagster._core.launcher import WorkerStatus
-from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._core.test_utils import create_run_for_test
 
-from dagster_project import launcher
-from dagster_project.launcher import CheckedRunLauncher
-from dagster_project.services.ports import LOOPBACK, free_port
+from dagster_project.launcher import launcher
+from dagster_project.launcher.launcher import PRELOADED, ForkingRunLauncher
+
+HOLD = """
+import signal, sys, time
+from pathlib import Path
+from dagster_project.services.lock import exclusive
+if "--deaf" in sys.argv:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with exclusive(Path(sys.argv[1]), patience=0):
+    print(flush=True)
+    time.sleep(1000)
+"""
 
 
 @pytest.fixture
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
     home = tmp_path_factory.mktemp("instance")
     (home / "dagster.yaml").write_text(
-        "telemetry: {enabled: false}\nrun_launcher: {module: dagster_project.launcher, class: CheckedRunLauncher}\n"
+        "telemetry: {enabled: false}\n"
+        "run_launcher: {module: dagster_project.launcher.launcher, class: ForkingRunLauncher}\n"
     )
     with dg.DagsterInstance.from_config(str(home)) as found:
         yield found
 
 
+def of(instance: dg.DagsterInstance) -> ForkingRunLauncher:
+    found = instance.run_launcher
+    assert isinstance(found, ForkingRunLauncher)
+    return found
+
+
 @contextmanager
-def process(*arguments: str, file: Path) -> Generator[psutil.Process]:
-    """A process that has a file open."""
-    code = "import sys, time; file = open(sys.argv[1]); print(flush=True); time.sleep(1000)"
-    file.touch()
-    command = [sys.executable, "-S", "-c", code, str(file), *arguments]
+def working(instance: dg.DagsterInstance, run: dg.DagsterRun, *options: str) -> Generator[psutil.Process]:
+    """A process that holds the run's lock."""
+    command = [sys.executable, "-c", HOLD, str(of(instance).mark(run.run_id)), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as found:
         assert found.stdout is not None
         found.stdout.readline()
@@ -46,49 +61,57 @@ def process(*arguments: str, file: Path) -> Generator[psutil.Process]:
             found.kill()
 
 
-def started(instance: dg.DagsterInstance) -> dg.DagsterRun:
-    """A run of a code server that does not answer."""
-    tags = {GRPC_INFO_TAG: json.dumps({"host": LOOPBACK, "port": free_port()})}
-    return create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED, tags=tags)
+def status(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRunStatus:
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    return found.status
 
 
-def gone(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-
-
-def test_an_unreachable_server_is_waited_for_and_then_its_process_is_ended(
-    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checked = instance.run_launcher
-    assert isinstance(checked, CheckedRunLauncher)
-    assert checked.supports_check_run_worker_health
-    run = started(instance)
-    with process("--multiprocessing-fork", file=tmp_path / f"{run.run_id}.out") as worker:
-        assert checked.check_run_worker_health(run).status is WorkerStatus.RUNNING
-        assert not gone(worker)
-
-        monkeypatch.setattr(launcher, "_GRACE_S", 0.0)
-        found = checked.check_run_worker_health(run)
-
-        assert found.status is WorkerStatus.NOT_FOUND
-        assert f"process {worker.pid} was ended" in str(found.msg)
-        worker.wait(10)
-
-
-@pytest.mark.parametrize("mine", [True, False])
-def test_a_process_that_only_reads_the_runs_files_or_is_of_another_run_is_left_alone(
-    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, mine: bool
-) -> None:
-    monkeypatch.setattr(launcher, "_GRACE_S", 0.0)
-    run = started(instance)
-    name, arguments = (run.run_id, ()) if mine else ("another", ("--multiprocessing-fork",))
-    with process(*arguments, file=tmp_path / f"{name}.out") as reader:
-        found = instance.run_launcher.check_run_worker_health(run)
-
-        assert found.status is WorkerStatus.NOT_FOUND
-        assert not gone(reader)
-
-
-def test_a_run_that_names_no_server_counts_as_lost(instance: dg.DagsterInstance) -> None:
+def test_a_run_is_there_for_as_long_as_its_process_lives(instance: dg.DagsterInstance) -> None:
     run = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED)
-    assert instance.run_launcher.check_run_worker_health(run).status is WorkerStatus.UNKNOWN
+    checked = of(instance)
+    assert checked.supports_check_run_worker_health
+    assert checked.check_run_worker_health(run).status is WorkerStatus.NOT_FOUND
+
+    with working(instance, run) as process:
+        found = checked.check_run_worker_health(run)
+        assert found.status is WorkerStatus.RUNNING
+        assert found.run_worker_id == str(process.pid)
+
+    assert of(instance).mark(run.run_id).exists()  # nobody cleans up after a kill, and nobody needs to
+    assert checked.check_run_worker_health(run).status is WorkerStatus.NOT_FOUND
+
+
+@pytest.mark.parametrize("obstacle", ["none", "deaf", "stopped"])
+def test_a_run_is_ended_even_if_it_does_not_listen(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, obstacle: str
+) -> None:
+    monkeypatch.setattr(launcher, "_END_S", 0.3)
+    run = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED)
+    with working(instance, run, "--deaf" if obstacle == "deaf" else "") as process:
+        if obstacle == "stopped":
+            process.send_signal(signal.SIGSTOP)
+
+        assert instance.run_launcher.terminate(run.run_id)
+
+        process.wait(10)
+    assert status(instance, run) is dg.DagsterRunStatus.CANCELED
+    assert not instance.run_launcher.terminate(run.run_id)
+
+
+def test_a_run_without_a_process_cannot_be_asked_to_end(instance: dg.DagsterInstance) -> None:
+    run = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED)
+    assert not instance.run_launcher.terminate(run.run_id)
+
+
+def test_what_is_imported_before_the_fork_starts_no_thread() -> None:
+    code = f"""
+        import importlib, os
+        for name in {PRELOADED!r}:
+            importlib.import_module(name)
+        print(len(os.listdir("/proc/self/task")))
+    """
+    answer = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.split() == ["1"], os.linesep.join(PRELOADED)

@@ -1,0 +1,129 @@
+"""Launches a run in less than a second, knows whether its process is still there, and fails it at once if not.
+
+By default a run's process imports Dagster anew, for two seconds and more, and is lost sight of when its code server goes
+away: it would count as started for ever and keep the pool of its table. Here a server of forks that has Dagster imported
+stands ready beside the daemon, and a run's process holds a lock that outlives whoever started it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any, Self
+
+from dagster import DagsterRun, DagsterRunStatus
+from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
+from dagster._grpc.types import ExecuteRunArgs
+from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
+
+from dagster_project.launcher import worker
+from dagster_project.services.lock import holder
+
+# Imported once and shared by all runs. None of these starts a thread, for threads do not survive a fork: polars, Arrow
+# and deltalake do, and are left to the run, as are the contracts, which a run should read as they are now.
+PRELOADED = (
+    "dagster_project.launcher.worker",
+    "dagster._core.storage.event_log",
+    "dagster._core.storage.runs",
+    "dagster._core.storage.schedules",
+    "dagster._core.run_coordinator.queued_run_coordinator",
+    "confluent_kafka",
+    "duckdb",
+    "jsonschema",
+    "s3fs",
+    "sqlglot.lineage",
+)
+# A run that is asked to end finishes what it is writing, which takes no longer than this unless it hangs.
+_END_S = 5.0
+_LOOK_S = 0.05
+_FORKS = get_context("forkserver")
+_FORKS.set_forkserver_preload(list(PRELOADED))
+
+
+class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
+    """Forks runs off a process that has Dagster imported. Needs runs to be queued, so that the daemon launches them all."""
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__()
+        self._inst_data = inst_data
+
+    @property
+    def inst_data(self) -> ConfigurableClassData | None:
+        return self._inst_data
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
+        del config_value  # there is nothing to configure
+        return cls(inst_data)
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        return True
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        run = context.dagster_run
+        assert run.job_code_origin is not None
+        arguments = ExecuteRunArgs(run.job_code_origin, run.run_id, self._instance.get_ref())
+        process = _FORKS.Process(
+            target=worker.execute,
+            args=(serialize_value(arguments), self.mark(run.run_id)),
+            daemon=True,  # ends with the daemon, where that has the time to end it
+        )
+        process.start()
+        threading.Thread(target=self._watch, args=(run.run_id, process), daemon=True).start()
+
+    def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
+        """Whether a process holds the run's lock; it may have been started by a daemon that is gone since."""
+        pid = holder(self.mark(run.run_id))
+        if pid is None:
+            return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its process is gone")
+        return CheckRunHealthResult(WorkerStatus.RUNNING, run_worker_id=str(pid))
+
+    def terminate(self, run_id: str) -> bool:
+        """Ask the run to end, and end it if it does not."""
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            return False
+        self._instance.report_run_canceling(run)
+        if (pid := holder(self.mark(run_id))) is None:
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+            deadline = time.monotonic() + _END_S
+            while holder(self.mark(run_id)) == pid:
+                if time.monotonic() > deadline:
+                    os.kill(pid, signal.SIGKILL)  # it hangs, or is stopped, perhaps with a lock on Dagster's storage
+                    break
+                time.sleep(_LOOK_S)
+        self._close(run_id, f"its process {pid} was ended")
+        return True
+
+    def mark(self, run_id: str) -> Path:
+        """The file that the run's process holds."""
+        return Path(self._instance.root_directory) / "processes" / run_id
+
+    def _watch(self, run_id: str, process: ForkServerProcess) -> None:
+        process.join()
+        self.mark(run_id).unlink(missing_ok=True)
+        self._close(run_id, f"its process {process.pid} ended with code {process.exitcode}")
+
+    def _close(self, run_id: str, why: str) -> None:
+        """End the run's record where its process could not."""
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            return
+        if run.status is DagsterRunStatus.CANCELING:
+            self._instance.report_run_canceled(run, why)
+        else:
+            self._instance.report_run_failed(run, why)
