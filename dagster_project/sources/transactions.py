@@ -11,11 +11,14 @@ import confluent_kafka as ck
 
 from dagster_project.sources.delivery_log import Delivery, DeliveryLog
 from dagster_project.sources.events import Event
-from dagster_project.topics.patience import LOGGER, own_errors, patiently
+from dagster_project.topics.patience import LOGGER, bounded, own_errors, patiently
 from dagster_project.topics.transactions import flush, open_producer, transact
 
 # The broker aborts a transaction by itself after this long: more than PATIENCE_SECONDS, so that never happens early.
 TRANSACTION_TIMEOUT_MS = 60_000
+# librdkafka 2.16 forgets its own time-out here while the group's coordinator is down, and may wait for ever
+# (confluentinc/librdkafka, issues 5456 and 5511). A coordinator that died is replaced within 10 s.
+_COORDINATOR_S = 15.0
 
 
 class TransactionalProducer:
@@ -83,7 +86,8 @@ class TransactionalProducer:
         flush(self._producer)
         position = ck.TopicPartition(self._topic, 0, self.next_index + len(events))
         # Raises what befell an event that was not delivered, so past this line there is a place for each of them.
-        patiently(partial(self._producer.send_offsets_to_transaction, [position], self._group_metadata))
+        send_offsets = partial(self._producer.send_offsets_to_transaction, [position], self._group_metadata)
+        bounded(partial(patiently, send_offsets), seconds=_COORDINATOR_S)
         deliveries.sort(key=itemgetter(0))  # as the file is: line n is event n
         log.append(deliveries)
         patiently(self._producer.commit_transaction)

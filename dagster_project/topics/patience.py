@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -64,6 +66,27 @@ def patiently(call: Callable[[float], Answer]) -> Answer:
             if not (error.retriable() or error.code() in _PASSING) or time.monotonic() > deadline:
                 raise
         time.sleep(RETRY_SECONDS)
+
+
+def bounded(call: Callable[[], Answer], *, seconds: float) -> Answer:
+    """Make a call that may never come back; if it does not, it is left to a thread that ends with the process.
+
+    Raises:
+        confluent_kafka.KafkaException: as the call does, or once the time is over.
+    """
+    answer: Future[Answer] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:  # noqa: BLE001 raised again where the answer is waited for
+            answer.set_exception(error)
+
+    threading.Thread(target=work, name="bounded", daemon=True).start()
+    try:
+        return answer.result(seconds)
+    except TimeoutError as error:
+        raise ck.KafkaException(ck.KafkaError(ck.KafkaError.REQUEST_TIMED_OUT)) from error
 
 
 @contextmanager
