@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from dagster_project.contract.dtypes import TIMESTAMP
 from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Dataset, Mart
 from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
@@ -22,7 +23,18 @@ class Latency:
 
 
 def latency(dataset: Dataset, mart: Mart, *, storage: Storage) -> Latency | None:
-    """Latency of all events of a dataset, by event; `None` while nothing has reached the mart.
+    """Latency of all events of a dataset; `None` while nothing has reached the mart."""
+    seconds = delays(dataset, mart, storage=storage)["seconds"]
+    if seconds.is_empty():
+        return None
+    p50, p95 = seconds.quantile(0.5, "linear"), seconds.quantile(0.95, "linear")
+    assert p50 is not None
+    assert p95 is not None
+    return Latency(p50_s=round(p50, 3), p95_s=round(p95, 3))
+
+
+def delays(dataset: Dataset, mart: Mart, *, storage: Storage) -> pl.DataFrame:
+    """Latency event by event, of those that have reached the mart: `_kafka_timestamp` and `seconds`.
 
     For each table partition, the first Silver commit that had read an event's batch, and then the first Gold commit
     that had read that Silver version. Only commits that are still in the log count.
@@ -31,7 +43,7 @@ def latency(dataset: Dataset, mart: Mart, *, storage: Storage) -> Latency | None
         Table.find(spec, storage=storage) for spec in (specs.bronze(dataset), specs.silver(dataset), specs.gold(mart))
     )
     if bronze is None or silver is None or gold is None:
-        return None
+        return pl.DataFrame(schema={"_kafka_timestamp": TIMESTAMP, "seconds": pl.Float64})
     refined = _history(silver, "bronze").rename({"value": "_batch_id", "version": "silver"}).drop("at")
     computed = _history(gold, f"silver/{dataset.name}").rename({"value": "silver"}).drop("version")
     events = (
@@ -58,15 +70,8 @@ def latency(dataset: Dataset, mart: Mart, *, storage: Storage) -> Latency | None
             check_sortedness=False,
         )
     )
-    seconds = in_gold.drop_nulls("at").select(
-        ((pl.col("at") - pl.col("_kafka_timestamp")).dt.total_milliseconds() / 1000).alias("s")
-    )["s"]
-    if seconds.is_empty():
-        return None
-    p50, p95 = seconds.quantile(0.5, "linear"), seconds.quantile(0.95, "linear")
-    assert p50 is not None
-    assert p95 is not None
-    return Latency(p50_s=round(p50, 3), p95_s=round(p95, 3))
+    waited = (pl.col("at") - pl.col("_kafka_timestamp")).dt.total_milliseconds() / 1000
+    return in_gold.drop_nulls("at").select("_kafka_timestamp", waited.alias("seconds"))
 
 
 def _history(table: Table, prefix: str) -> pl.DataFrame:

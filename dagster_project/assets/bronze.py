@@ -23,6 +23,8 @@ from dagster_project.topics.broker import Topic
 # A run goes on while there is lag, so that launching is paid for by the minute and not by the batch; at its end the
 # UI learns what it did, which should not take longer to be told than this.
 _RUN_SECONDS = 60.0
+# A stream that pauses for less than this keeps its run; the sensor would need as long to notice and launch another.
+IDLE_SECONDS = 3.0
 
 
 def topic_spec(dataset: Dataset) -> dg.AssetSpec:
@@ -66,6 +68,7 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
                 storage=storage,
                 limits=Limits(),
                 seconds=_RUN_SECONDS,
+                idle=IDLE_SECONDS,
                 warn=context.log.warning,
             ):
                 context.log.info(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -28,6 +29,10 @@ from dagster_project.topics.broker import Broker
 # a broken clock. "Sent" is the record's own timestamp, not this worker's clock, so that every reading of the topic
 # judges alike; brokers refuse records that are more than an hour ahead of them (message.timestamp.after.max.ms).
 _HORIZON = dt.timedelta(days=1)
+
+
+# What trickles in is committed about once a second: each commit makes a file in each table partition that it touches.
+_GATHER_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +64,13 @@ def ingest(
     storage: Storage,
     limits: Limits,
     seconds: float,
+    idle: float = 0.0,
     warn: Callable[[str], None],
 ) -> Iterator[Batch]:
     """Read a topic into Bronze until it is caught up or the time is over; yields after each commit.
+
+    Args:
+        idle: being caught up, wait for so many seconds for more to come.
 
     Raises:
         KafkaError: the broker or topic is not as it should be; what was yielded stays committed.
@@ -78,24 +87,34 @@ def ingest(
         # Over declared losses, in a commit of its own.
         yield _skip(dataset, table, known, cursor)
         cursor = replace(cursor, batch_id=cursor.batch_id + 1)
-    with reading(bootstrap_servers=bootstrap_servers, topic=topic.name, offsets=cursor.next, group=group) as fetcher:
-        while time.monotonic() < deadline:
-            began = time.monotonic()
-            fetched = fetcher.fetch(limits)
-            if fetched.next != cursor.next:
-                after = replace(cursor, next=fetched.next, batch_id=cursor.batch_id + 1)
-                rows = place(dataset, fetched, decoder).with_columns(
-                    pl.lit(after.batch_id, pl.Int64).alias("_batch_id"),
-                    pl.lit(dt.datetime.now(dt.UTC), TIMESTAMP).alias("_ingested_at"),
-                )
-                _still_ours(table, cursor)
-                version = table.commit(
-                    rows, cursors=after.to_table(), metadata={"batch_id": after.batch_id, "rows": len(rows)}
-                )
-                yield _batch(rows, cursor, after, version, time.monotonic() - began)
-                cursor = after
-            if fetched.caught_up:
-                break
+    with (
+        reading(bootstrap_servers=bootstrap_servers, topic=topic.name, offsets=cursor.next, group=group) as fetcher,
+        ThreadPoolExecutor(1, thread_name_prefix="fetch") as pool,
+    ):
+        coming = pool.submit(fetcher.fetch, limits)
+        active = time.monotonic()
+        try:
+            while True:
+                fetched = coming.result()
+                began = time.monotonic()
+                if more := began < deadline:  # is read while this batch is decoded and written
+                    coming = pool.submit(fetcher.fetch, limits, gather=min(_GATHER_S, deadline - began))
+                if fetched.next != cursor.next:
+                    after = replace(cursor, next=fetched.next, batch_id=cursor.batch_id + 1)
+                    rows = place(dataset, fetched, decoder).with_columns(
+                        pl.lit(after.batch_id, pl.Int64).alias("_batch_id"),
+                        pl.lit(dt.datetime.now(dt.UTC), TIMESTAMP).alias("_ingested_at"),
+                    )
+                    _still_ours(table, cursor)
+                    version = table.commit(
+                        rows, cursors=after.to_table(), metadata={"batch_id": after.batch_id, "rows": len(rows)}
+                    )
+                    yield _batch(rows, cursor, after, version, time.monotonic() - began)
+                    cursor, active = after, time.monotonic()
+                if not more or (fetched.caught_up and time.monotonic() - active >= idle):
+                    break
+        finally:
+            fetcher.stop()
     problem = publish_offsets(bootstrap_servers=bootstrap_servers, topic=topic.name, offsets=cursor.next, group=group)
     if problem is not None:
         warn(f"offsets of group {group} were not published: {problem}")
@@ -143,18 +162,27 @@ def _still_ours(table: Table, cursor: Cursor) -> None:
 def place(dataset: Dataset, fetched: Fetched, decoder: Decoder) -> pl.DataFrame:
     """Decode messages and give each its kind and table partition: Bronze's columns but the batch's own two."""
     messages = fetched.messages
-    empty = messages["_payload"].is_null()
-    decoded = pl.concat(
-        [decoder.decode(messages.filter(~empty)["_payload"]), _deletes(dataset, messages.filter(empty))]
-    )
-    # Back into the order of arrival: decoded rows first, deletes after them.
-    order = pl.concat([(~empty).arg_true(), empty.arg_true()])
-    rows = messages.hstack(decoded.with_columns(order.alias("_order")).sort("_order").drop("_order"))
-    rows = rows.with_columns(
+    payloads = messages["_payload"]
+    empty = payloads.is_null()
+    if empty.any():
+        decoded = pl.concat([decoder.decode(payloads.filter(~empty)), _deletes(dataset, messages.filter(empty))])
+        # Back into the order of arrival: decoded rows first, deletes after them.
+        order = pl.concat([(~empty).arg_true(), empty.arg_true()])
+        decoded = decoded.with_columns(order.alias("_order")).sort("_order").drop("_order")
+    else:
+        decoded = decoder.decode(payloads)
+    rows = messages.hstack(decoded).with_columns(
         pl.col(dataset.partition_time).dt.date().alias(DATE_COLUMN), pl.col(dataset.region).alias(REGION_COLUMN)
-    ).with_columns(
-        pl.coalesce(ERROR, pl.when(pl.col("_payload").is_not_null()).then(_unroutable(dataset))).alias(ERROR)
     )
+    unroutable = rows.select(
+        pl.when(pl.col("_payload").is_not_null(), pl.col(ERROR).is_null()).then(_unroutable(dataset))
+    ).to_series()
+    if unroutable.null_count() < len(rows):
+        # Poison has no values and no place: what little could be read of it is not to be trusted.
+        typed = [name for name in specs.silver(dataset).schema if not name.startswith("_")]
+        rows = rows.with_columns(
+            pl.coalesce(ERROR, unroutable).alias(ERROR), pl.when(unroutable.is_null()).then(pl.col(typed))
+        )
     kind = (
         pl.when(pl.col(ERROR).is_not_null())
         .then(pl.lit(specs.POISON))
@@ -162,10 +190,7 @@ def place(dataset: Dataset, fetched: Fetched, decoder: Decoder) -> pl.DataFrame:
         .then(pl.lit(specs.TOMBSTONE))
         .otherwise(pl.lit(specs.EVENT))
     )
-    typed = [name for name in specs.silver(dataset).schema if not name.startswith("_")]
-    # Poison has no values and no place: what little could be read of it is not to be trusted.
-    sound = pl.when(pl.col(ERROR).is_null()).then(pl.col(typed))
-    return rows.with_columns(kind.alias("_kind")).with_columns(sound)
+    return rows.with_columns(kind.alias("_kind"))
 
 
 def _unroutable(dataset: Dataset) -> pl.Expr:

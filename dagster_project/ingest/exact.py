@@ -15,7 +15,7 @@ from dagster_project.contract.dtypes import describe
 from dagster_project.contract.model import Column, DataType
 
 # Integers of more digits than this cannot be parsed in reasonable time and fit no column anyway.
-_MAX_DIGITS = 400
+MAX_DIGITS = 400
 # Deeper than any event, and far from Python's own limit, which depends on how deep the caller stands: the same message
 # must get the same verdict everywhere.
 MAX_DEPTH = 200
@@ -103,7 +103,7 @@ def _too_deep(payload: bytes) -> bool:
 
 
 def _integer(text: str) -> int:
-    if len(text) > _MAX_DIGITS:
+    if len(text) > MAX_DIGITS:
         raise ValueError("integer of too many digits")
     return int(text)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -15,9 +16,11 @@ from confluent_kafka import KafkaError as BrokerError
 
 from dagster_project.contract.dtypes import TIMESTAMP
 from dagster_project.errors import KafkaError, OffsetLossError
+from dagster_project.lake import specs
 from dagster_project.topics.client import TIMEOUT_S
 
 CORRELATION_HEADER = "correlation_id"
+_HEADERS = specs.MESSAGE["_headers"]
 # Messages for one call into librdkafka: beyond some thousand the garbage collector costs more than the calls save.
 _PER_CALL = 2_000
 # Waiting this long for more messages before looking at the clock again.
@@ -70,33 +73,46 @@ class Fetcher:
         self._topic = topic
         self._next = dict(offsets)
         self._ended: set[int] = set()
+        self._stopped = threading.Event()
 
-    def fetch(self, limits: Limits) -> Fetched:
+    def stop(self) -> None:
+        """Have a `fetch` that goes on in another thread end soon; what it returns is of no use."""
+        self._stopped.set()
+
+    def fetch(self, limits: Limits, *, gather: float = 0.0) -> Fetched:
         """Read until the batch is full or every partition is at its end.
+
+        Args:
+            gather: seconds to go on for at least, unless the batch is full, though every partition is at its end.
 
         Raises:
             KafkaError: the broker stopped answering.
             OffsetLossError: an offset was deleted before it was read.
         """
         messages: list[Message] = []
-        size, deadline = 0, time.monotonic() + limits.seconds
-        silent_since = time.monotonic()
+        silent_since = began = time.monotonic()
+        size, deadline = 0, began + limits.seconds
         while len(messages) < limits.rows and size < limits.bytes and time.monotonic() < deadline:
+            if self._stopped.is_set():
+                break
             answered = self._consumer.consume(min(_PER_CALL, limits.rows - len(messages)), _POLL_S)
-            for message in answered:
-                if (error := message.error()) is not None:
-                    self._event(message, error)
-                    continue
-                messages.append(message)
-                partition, offset = message.partition(), message.offset()
+            arrived = [message for message in answered if message.error() is None]
+            # Of each Kafka partition the last one counts; offsets come in order.
+            last = {message.partition(): message.offset() for message in arrived}
+            for partition, offset in last.items():
                 assert partition is not None
                 assert offset is not None
                 self._next[partition] = offset + 1
                 self._ended.discard(partition)
-                size += len(message)
-            if answered:
+            for message in answered if len(arrived) < len(answered) else ():
+                if (error := message.error()) is not None:
+                    self._event(message, error)
+            messages += arrived
+            size += sum(map(len, arrived))
+            ended = len(self._ended) == len(self._next)
+            if answered or ended:
                 silent_since = time.monotonic()
-            if len(self._ended) == len(self._next):
+            if ended and time.monotonic() - began >= gather:
                 break
             if time.monotonic() - silent_since > TIMEOUT_S:
                 raise self._unreachable("no answer")
@@ -110,8 +126,10 @@ class Fetcher:
         partition, offset = message.partition(), message.offset()
         match error.code():
             case BrokerError._PARTITION_EOF if partition is not None and offset is not None:
-                self._next[partition] = max(self._next[partition], offset)
-                self._ended.add(partition)
+                # An end that messages of the same answer have gone past was none.
+                if offset >= self._next[partition]:
+                    self._next[partition] = offset
+                    self._ended.add(partition)
             case BrokerError._AUTO_OFFSET_RESET | BrokerError.OFFSET_OUT_OF_RANGE:
                 raise OffsetLossError(
                     f"topic {self._topic!r}, partition {partition}: {error.str()}",
@@ -164,41 +182,49 @@ def publish_offsets(*, bootstrap_servers: str, topic: str, offsets: Mapping[int,
 
 
 def _frame(messages: list[Message], topic: str) -> pl.DataFrame:
-    keys: list[str] = []
-    values: list[bytes | None] = []
-    ends = [0]
-    correlations: list[str] = []
-    for message in messages:
-        correlation: bytes | None = None
-        # Values come as they were sent: librdkafka knows no text.
-        for key, value in cast("list[tuple[str, bytes | None]]", message.headers() or []):
-            keys.append(key)
-            values.append(value)
-            if key == CORRELATION_HEADER:
-                correlation = value
-        ends.append(len(keys))
-        # Without a header the coordinates say as much.
-        own = correlation.decode("utf-8", "replace") if correlation else None
-        correlations.append(own or f"{topic}/{message.partition()}/{message.offset()}")
-    entries = pl.DataFrame(
-        {"key": pl.Series(keys, dtype=pl.String), "value": pl.Series(values, dtype=pl.Binary)}
-    ).to_struct()
-    # Arrow knows lists by their ends, which polars would have to find out by grouping.
-    headers = pa.LargeListArray.from_arrays(pl.Series(ends, dtype=pl.Int64).to_arrow(), entries.to_arrow())
-    return pl.DataFrame(
+    headers = [message.headers() for message in messages]
+    own, entries = (
+        _headers(headers) if any(headers) else (None, pl.repeat([], len(messages), dtype=_HEADERS, eager=True))
+    )
+    places = pl.DataFrame(
         {
             "_kafka_partition": pl.Series([message.partition() for message in messages], dtype=pl.Int32),
             "_kafka_offset": pl.Series([message.offset() for message in messages], dtype=pl.Int64),
-            "_kafka_timestamp": pl.Series([message.timestamp()[1] for message in messages], dtype=pl.Int64)
-            .cast(pl.Datetime("ms", "UTC"))
-            .cast(TIMESTAMP),
-            "_correlation_id": pl.Series(correlations, dtype=pl.String),
-            "_key": pl.Series([_bytes(message.key()) for message in messages], dtype=pl.Binary),
-            "_payload": pl.Series([_bytes(message.value()) for message in messages], dtype=pl.Binary),
-            "_headers": pl.Series(headers),
         }
+    )
+    # Without a header the coordinates say as much.
+    coordinates = pl.format("{}/{}/{}", pl.lit(topic), "_kafka_partition", "_kafka_offset")
+    return places.with_columns(
+        pl.Series([message.timestamp()[1] for message in messages], dtype=pl.Int64)
+        .cast(pl.Datetime("ms", "UTC"))
+        .cast(TIMESTAMP)
+        .alias("_kafka_timestamp"),
+        (coordinates if own is None else pl.coalesce(own, coordinates)).alias("_correlation_id"),
+        pl.Series("_key", [message.key() for message in messages], dtype=pl.Binary),
+        pl.Series("_payload", [message.value() for message in messages], dtype=pl.Binary),
+        entries.alias("_headers"),
     )
 
 
-def _bytes(content: bytes | str | None) -> bytes | None:
-    return content.encode() if isinstance(content, str) else content
+def _headers(headers: list[Any]) -> tuple[pl.Series, pl.Series]:
+    """Correlation ids, null where there is none, and all headers as a list column."""
+    keys: list[str] = []
+    values: list[bytes | None] = []
+    ends = [0]
+    correlations: list[str | None] = []
+    for entries in headers:
+        correlation: str | None = None
+        # Values come as they were sent: librdkafka knows no text.
+        for key, value in entries or ():
+            keys.append(key)
+            values.append(value)
+            if key == CORRELATION_HEADER and value:
+                correlation = value.decode("utf-8", "replace")
+        ends.append(len(keys))
+        correlations.append(correlation)
+    pairs = pl.DataFrame(
+        {"key": pl.Series(keys, dtype=pl.String), "value": pl.Series(values, dtype=pl.Binary)}
+    ).to_struct()
+    # Arrow knows lists by their ends, which polars would have to find out by grouping.
+    lists = pa.LargeListArray.from_arrays(pl.Series(ends, dtype=pl.Int64).to_arrow(), pairs.to_arrow())
+    return pl.Series(correlations, dtype=pl.String), pl.Series(lists)

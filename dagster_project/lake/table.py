@@ -22,6 +22,9 @@ from dagster_project.lake.storage import Layer, Storage
 
 # delta-rs lets two commits remove the same file and add its rows twice, unless both move one cursor.
 _REMOVALS = "removals"
+# Whoever opens a table reads the commits since the last checkpoint, at some 20 ms each on a store; of the default of 100
+# that would be a second in the mean. A checkpoint of a thousand files takes some 20 ms.
+_CONFIGURATION = {"delta.checkpointInterval": "20"}
 # Cleaning up expired commits lists the whole log at each commit; maintenance does it off the hot path.
 _HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
 
@@ -97,6 +100,7 @@ class Table:
                 schema=_delta_schema(spec.schema),
                 mode="ignore",  # two first writers may race; both then find the same table
                 partition_by=list(spec.partition_by),
+                configuration=_CONFIGURATION,
                 name=f"{spec.layer}.{spec.name}",
                 description=spec.description,
                 storage_options=dict(storage.options) or None,

@@ -14,7 +14,7 @@ from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, frame_of, keys_of
 from dagster_project.lake.table import Table
 
-_PATH = "_path"
+_PATH, _ROW = "_path", "_row"
 VERSION_TIME = "_version_time"
 # Versions of a key by age; the Kafka partition counts where a topic has grown and a key has moved.
 VERSION_ORDER = (VERSION_TIME, "_kafka_offset", "_kafka_partition")
@@ -51,7 +51,9 @@ def merge(dataset: Dataset, silver: Table, rows: pl.DataFrame) -> Merge:
     newest_first = dataset.write_mode == "upsert"
     rows = rows.with_columns(version_time(dataset))
     order = list(VERSION_ORDER)
-    latest = rows.sort(order, descending=newest_first).unique(key, keep="first", maintain_order=True)
+    # Sorted without the other columns, and only the winners' are touched: most rows lose.
+    versions = rows.select(*key, *order).with_row_index(_ROW).sort(order, descending=newest_first)
+    latest = rows[versions.unique(key, keep="first").get_column(_ROW).sort()]
     files = _candidates(dataset, silver, rows)
     present = (
         silver.rows(files, with_path=True)
@@ -60,13 +62,17 @@ def merge(dataset: Dataset, silver: Table, rows: pl.DataFrame) -> Merge:
         .select(*key, *order, _PATH, "_deleted")
         .collect(engine="in-memory")
     )
-    both = pl.concat([latest.select(*key, *order, pl.lit(None, pl.String).alias(_PATH), "_deleted"), present])
-    new = pl.col(_PATH).is_null()
-    # Among equals what Silver has comes first, so that a batch which is processed twice changes nothing.
-    ranked = both.sort(*order, new, descending=[True, True, True, False]) if newest_first else both.sort(new, *order)
-    winners = ranked.unique(key, keep="first", maintain_order=True)
-    added = latest.join(winners.filter(new).select(key), on=key, how="semi")
-    losers = present.join(winners.filter(~new).select(key), on=key, how="anti")
+    added, losers = latest, present
+    if not present.is_empty():
+        both = pl.concat([latest.select(*key, *order, pl.lit(None, pl.String).alias(_PATH), "_deleted"), present])
+        new = pl.col(_PATH).is_null()
+        # Among equals what Silver has comes first, so that a batch which is processed twice changes nothing.
+        ranked = (
+            both.sort(*order, new, descending=[True, True, True, False]) if newest_first else both.sort(new, *order)
+        )
+        winners = ranked.unique(key, keep="first", maintain_order=True)
+        added = latest.join(winners.filter(new).select(key), on=key, how="semi")
+        losers = present.join(winners.filter(~new).select(key), on=key, how="anti")
     rewritten = files.join(losers.select(pl.col(_PATH).unique().alias("path")), on="path", how="semi")
     kept = silver.rows(rewritten).join(losers.lazy().select(key), on=key, how="anti").collect(engine="in-memory")
     touched = set(keys_of(added)) | set(keys_of(rewritten))

@@ -21,6 +21,7 @@ from dagster_project.refine.plan import cursor_name, pending_files, progress, st
 
 # Rows of one commit: bounds memory at some hundred MB whatever the backlog.
 _ROWS = 500_000
+_PLACE = ["_kafka_partition", "_kafka_offset"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +66,13 @@ def refine(
     files = pending_files(bronze, {} if afresh else planned)
     files = files.join(frame_of(within(keys_of(files), chosen)), on=specs.KEYS, how="semi", nulls_equal=True)
     for part in _portions(files):
-        rows = _new_rows(bronze, part)
+        rows = _new_rows(bronze, part, silver)
         verdict = judge(dataset, rows)
         through = {
             Key(date, region): last
             for date, region, last in part.group_by(specs.KEYS).agg(pl.max("max._batch_id")).iter_rows()
         }
-        _quarantine(quarantine, verdict.bad, through)
+        _quarantine(quarantine, verdict.bad, through, bronze=bronze, files=part)
         still_planned(silver, planned, progress(silver), through)
         merged = merge(dataset, silver, verdict.good)
         _publish(silver, merged, through)
@@ -96,30 +97,49 @@ def _portions(files: pl.DataFrame) -> Iterator[pl.DataFrame]:
         yield files.join(part, on=specs.KEYS, how="semi", nulls_equal=True)
 
 
-def _new_rows(bronze: Table, files: pl.DataFrame) -> pl.DataFrame:
-    """Rows after each partition's last batch, with `_deleted`."""
-    done = files.select(*specs.KEYS, "_done").unique()
-    return (
-        bronze.rows(files)
+def _new_rows(bronze: Table, files: pl.DataFrame, silver: Table) -> pl.DataFrame:
+    """Rows after each partition's last batch, in Silver's columns."""
+    columns = list(silver.spec.schema)
+    # Only poison and deletes have no date, so files with one that are new as a whole need not be looked through.
+    whole = files.filter(pl.col("event_date").is_not_null() & (pl.col("min._batch_id") > pl.col("_done")))
+    rest = files.join(whole, on="path", how="anti")
+    done = rest.select(*specs.KEYS, "_done").unique()
+    others = (
+        bronze.rows(rest)
         .filter(pl.col("_kind") != specs.POISON)
         .join(done.lazy(), on=specs.KEYS, nulls_equal=True)
         .filter(pl.col("_batch_id") > pl.col("_done"))
         .with_columns((pl.col("_kind") == specs.TOMBSTONE).alias("_deleted"))
-        .drop("_done", "_kind", "_error", "_ingested_at")
-        .collect(engine="in-memory")
+        .select(columns)
     )
+    events = bronze.rows(whole).with_columns(pl.lit(False).alias("_deleted")).select(columns)
+    return pl.concat([events, others]).collect(engine="in-memory")
 
 
-def _quarantine(table: Table, bad: pl.DataFrame, through: Mapping[Key, int]) -> None:
+def _quarantine(
+    table: Table, bad: pl.DataFrame, through: Mapping[Key, int], *, bronze: Table, files: pl.DataFrame
+) -> None:
     """Commit quarantined rows first: should Silver's commit fail, the next run finds them here and adds none twice."""
     done = progress(table)
     seen = pl.Series([done.get(Key(*row), -1) for row in bad.select(specs.KEYS).iter_rows()], dtype=pl.Int64)
-    fresh = bad.filter(bad["_batch_id"] > seen).with_columns(
+    fresh = bad.filter(bad["_batch_id"] > seen)
+    if fresh.is_empty():
+        return
+    rows = fresh.join(_messages(bronze, files, fresh), on=_PLACE).with_columns(
         pl.lit(dt.datetime.now(dt.UTC), TIMESTAMP).alias("_quarantined_at")
     )
     moved = {cursor_name("bronze", key): batch for key, batch in through.items() if batch > done.get(key, -1)}
-    if not fresh.is_empty():
-        table.commit(fresh, cursors=moved, metadata={"rows": len(fresh)})
+    table.commit(rows, cursors=moved, metadata={"rows": len(rows)})
+
+
+def _messages(bronze: Table, files: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """The messages of a few rows; they are most of Bronze's bytes, so no other file is read for them."""
+    batches = rows.select(*specs.KEYS, "_batch_id").unique()
+    holding = files.join(batches, on=specs.KEYS, nulls_equal=True).filter(
+        pl.col("_batch_id").is_between("min._batch_id", "max._batch_id")
+    )
+    messages = bronze.rows(files.join(holding, on="path", how="semi")).select(*_PLACE, *specs.MESSAGE)
+    return messages.join(rows.lazy().select(_PLACE), on=_PLACE, how="semi").collect(engine="in-memory")
 
 
 def _publish(silver: Table, merged: Merge, through: Mapping[Key, int]) -> None:

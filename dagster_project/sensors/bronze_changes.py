@@ -1,6 +1,6 @@
 """Bronze changes → one Silver + Gold run for each date × region rectangle, derived from the tables' own cursors."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -13,8 +13,8 @@ from dagster_project.lake.keys import Key, rectangles
 from dagster_project.lake.table import Table
 from dagster_project.refine.plan import pending_gold, pending_silver
 from dagster_project.resources.lake import LakeResource
-from dagster_project.sensors.kafka_lag import INTERVAL_S
-from dagster_project.sensors.launch import reason_to_wait
+from dagster_project.sensors.kafka_lag import INTERVAL_S, ingest_job_name
+from dagster_project.sensors.launch import reason_to_wait, running
 
 # A range run tells Dagster of each asset and table partition twice, at its start and at its end, at some 20 ms an event:
 # up to this many keys that is a few seconds, and the UI shows which partitions are in progress or have failed.
@@ -55,8 +55,16 @@ def bronze_changes_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.Sensor
         )
         requests: list[dg.RunRequest] = []
         notes: list[str] = []
-        for job_name, candidates in _work(catalog, tables):
+        live = {
+            dataset.name
+            for dataset in catalog.datasets
+            if running(context.instance, ingest_job_name(dataset)) is not None
+        }
+        for job_name, candidates, master in _work(catalog, tables, live):
             if not candidates:
+                continue
+            if master is not None and (run := running(context.instance, master)) is not None:
+                notes.append(f"{master} is doing it ({run.run_id[:8]})")
                 continue
             if (wait := reason_to_wait(context.instance, job_name)) is not None:
                 notes.append(wait)
@@ -71,20 +79,28 @@ def bronze_changes_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.Sensor
     return bronze_changes
 
 
-def _work(catalog: Catalog, tables: Mapping[str, Table | None]) -> Iterator[tuple[str, list[dg.RunRequest]]]:
-    """By job, the runs that would bring everything up to date."""
+def _work(
+    catalog: Catalog, tables: Mapping[str, Table | None], live: Collection[str]
+) -> Iterator[tuple[str, list[dg.RunRequest], str | None]]:
+    """By job, the runs that would bring everything up to date; and the job that does the same while it runs.
+
+    Args:
+        live: datasets whose Bronze is being filled; one run follows it, instead of one for each commit.
+    """
     for dataset in catalog.datasets:
+        master = catch_up_job_name(dataset)
         keys = set(pending_silver(dataset, tables))
         for mart in by_rectangle(catalog, dataset):
             keys.update(pending_gold(mart, tables))
-        if len(keys) > _BACKLOG or Key(None, None) in keys:
-            yield catch_up_job_name(dataset), [dg.RunRequest(job_name=catch_up_job_name(dataset))]
+        if len(keys) > _BACKLOG or Key(None, None) in keys or (keys and dataset.name in live):
+            yield master, [dg.RunRequest(job_name=master)], None
             continue
-        yield refine_job_name(dataset), _range_runs(refine_job_name(dataset), keys, regions=dataset.regions)
+        yield refine_job_name(dataset), _range_runs(refine_job_name(dataset), keys, regions=dataset.regions), master
         for mart in catalog.marts_of(dataset.name):
             if len(mart.partitioned_by) == 1:
                 dates = {Key(key.date, _NO_REGION) for key in pending_gold(mart, tables)}
-                yield aggregate_job_name(mart), _range_runs(aggregate_job_name(mart), dates, regions=(_NO_REGION,))
+                job_name = aggregate_job_name(mart)
+                yield job_name, _range_runs(job_name, dates, regions=(_NO_REGION,)), master
 
 
 def _range_runs(job_name: str, keys: set[Key], *, regions: tuple[str, ...]) -> list[dg.RunRequest]:

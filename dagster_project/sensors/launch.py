@@ -20,6 +20,11 @@ _FIRST_S, _BACKOFF_S, _BACKOFF_MOST_S = 1.0, 5.0, 300.0
 _LOOK_BACK = 8  # failures after which the wait has reached its most
 
 
+def running(instance: dg.DagsterInstance, job_name: str) -> dg.DagsterRun | None:
+    """A run of a job that is queued or at work, or `None`."""
+    return next(iter(instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=UNFINISHED), limit=1)), None)
+
+
 def reason_to_wait(instance: dg.DagsterInstance, job_name: str) -> str | None:
     """Why a job should not be launched now, or `None`.
 

@@ -115,7 +115,7 @@ def properties(cluster: Cluster, broker: Broker, *, data: Path) -> str:
         # A quarter of the default, so that a broker joins and leaves at once; a dead one is noticed after
         # twelve missed ones instead of after 9 s.
         "broker.heartbeat.interval.ms": 500,
-        "broker.session.timeout.ms": 6000,
+        "broker.session.timeout.ms": 4500,
     }
     # The format of Java's properties escapes as JSON does, but for the quotes around a string.
     return "".join(f"{name}={json.dumps(str(value))[1:-1]}\n" for name, value in settings.items())

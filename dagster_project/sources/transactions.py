@@ -17,8 +17,8 @@ from dagster_project.topics.transactions import flush, open_producer, transact
 # The broker aborts a transaction by itself after this long: more than PATIENCE_SECONDS, so that never happens early.
 TRANSACTION_TIMEOUT_MS = 60_000
 # librdkafka 2.16 forgets its own time-out here while the group's coordinator is down, and may wait for ever
-# (confluentinc/librdkafka, issues 5456 and 5511). A coordinator that died is replaced within 10 s.
-_COORDINATOR_S = 15.0
+# (confluentinc/librdkafka, issues 5456 and 5511). A coordinator that died is replaced within 8 s.
+_COORDINATOR_S = 10.0
 
 
 class TransactionalProducer:

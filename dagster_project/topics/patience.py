@@ -68,11 +68,16 @@ def patiently(call: Callable[[float], Answer]) -> Answer:
         time.sleep(RETRY_SECONDS)
 
 
+class Abandoned(ck.KafkaException):
+    """A call did not come back: its producer can do nothing more, and the next one takes over."""
+
+
 def bounded(call: Callable[[], Answer], *, seconds: float) -> Answer:
     """Make a call that may never come back; if it does not, it is left to a thread that ends with the process.
 
     Raises:
-        confluent_kafka.KafkaException: as the call does, or once the time is over.
+        confluent_kafka.KafkaException: as the call does.
+        Abandoned: the time is over.
     """
     answer: Future[Answer] = Future()
 
@@ -86,7 +91,7 @@ def bounded(call: Callable[[], Answer], *, seconds: float) -> Answer:
     try:
         return answer.result(seconds)
     except TimeoutError as error:
-        raise ck.KafkaException(ck.KafkaError(ck.KafkaError.REQUEST_TIMED_OUT)) from error
+        raise Abandoned(ck.KafkaError(ck.KafkaError.REQUEST_TIMED_OUT)) from error
 
 
 @contextmanager

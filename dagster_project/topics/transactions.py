@@ -8,7 +8,7 @@ from typing import Any
 
 import confluent_kafka as ck
 
-from dagster_project.topics.patience import CALL_SECONDS, LOGGER, PATIENCE_SECONDS, patiently
+from dagster_project.topics.patience import CALL_SECONDS, LOGGER, PATIENCE_SECONDS, Abandoned, patiently
 
 # Waits for records to fill a request; 20 ms is about one full request of 1 MB at the rate that Python reaches.
 LINGER_MS = 20
@@ -63,7 +63,7 @@ def transact(producer: ck.Producer, work: Callable[[], None], *, undo: Callable[
             producer.begin_transaction()
             work()
         except BaseException as reason:
-            aborted = _abort(producer)
+            aborted = not isinstance(reason, Abandoned) and _abort(producer)
             if aborted:
                 undo()
             passing = isinstance(reason, ck.KafkaException) and reason.args[0].txn_requires_abort()

@@ -22,7 +22,7 @@ from dagster_project.topics.derived import wanted
 from dagster_project.topics.patience import topic_id
 from tests.chaos.tables import Tables
 from tests.chaos.worker import POISON
-from tests.chaos.world import BUCKET, World
+from tests.chaos.world import World
 from tests.integration.lake import environment, unique
 
 SABOTEUR = Path(__file__).parent / "saboteur"
@@ -140,7 +140,7 @@ def scene(world: World, *, seed: int, local: bool = False, partitions: int = PAR
     assert old in text
     contract.write_text(text.replace(old, new))
     catalog = load_catalog(contracts)
-    storage = Storage.at(str(home / "lake") if local else f"s3://{BUCKET}/{name}")
+    storage = Storage.at(str(home / "lake") if local else f"s3://{world.bucket(name)}")
     made = Scene(
         world=world,
         home=home,

@@ -16,7 +16,6 @@ from dagster_project.settings import REPOSITORY, Settings
 from tests.chaos.proxy import Proxy, proxy
 from tests.integration.conftest import s3_server, s3_variables
 
-BUCKET = "chaos"
 BROKERS = 3
 
 
@@ -33,6 +32,12 @@ class World:
     def home(self) -> Path:
         return self.settings.home
 
+    def bucket(self, name: str) -> str:
+        """Make a bucket. The S3 server looks at all objects of a bucket to list a few, so each scene has one of its own."""
+        bucket = name.replace(".", "-")
+        s3fs.S3FileSystem(endpoint_url=self.direct, skip_instance_cache=True).mkdir(bucket)
+        return bucket
+
     def mend(self) -> None:
         """Start the brokers that are down."""
         kafka.up(self.settings, brokers=BROKERS)
@@ -46,7 +51,6 @@ def world(home: Path) -> Generator[World]:
     with s3_server(home / "s3.log", {}) as url, proxy(urlsplit(url).port or 0) as front:
         s3fs.S3FileSystem.clear_instance_cache()  # one that was made with other variables leads elsewhere
         with _variables({**s3_variables(front.url), "AWS_MAX_ATTEMPTS": "3"}):
-            s3fs.S3FileSystem(endpoint_url=url, skip_instance_cache=True).mkdir(BUCKET)
             try:
                 servers = kafka.up(settings, brokers=BROKERS).bootstrap_servers
                 yield World(settings=settings, servers=servers, proxy=front, direct=url)

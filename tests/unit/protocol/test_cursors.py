@@ -32,7 +32,7 @@ from dagster_project.refine import gold as computing
 from dagster_project.refine import silver as refining
 from dagster_project.refine.plan import pending_gold, progress
 from tests.unit.lakes import Lake, Message, reading, small_catalog, tombstone
-from tests.unit.protocol.topic import ModelTopic, Reader
+from tests.unit.protocol.topic import AtOnce, ModelTopic, Reader
 
 # The same steps each time; as many as take well under a minute.
 STEPS = settings(max_examples=10, stateful_step_count=16, report_multiple_bugs=False)
@@ -89,6 +89,7 @@ class Protocol(RuleBasedStateMachine):
         self.topic = ModelTopic(name=self.lake.dataset.topic.name)
         self.patch.setattr(ingesting, "Broker", self.topic.as_broker())
         self.patch.setattr(ingesting, "reading", self.topic.reading)
+        self.patch.setattr(ingesting, "ThreadPoolExecutor", AtOnce)
         for name in ("publish_offsets", "record_gaps"):  # about the broker alone
             self.patch.setattr(ingesting, name, lambda *_, **__: None, raising=False)
         # Small bounds, so that a few messages make several commits.

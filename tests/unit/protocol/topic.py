@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
-from dagster_project.errors import OffsetLossError
+from dagster_project.errors import LakehouseError, OffsetLossError
 from dagster_project.ingest.fetch import Fetched, Limits
 from dagster_project.topics import broker
 from tests.unit.lakes import CLUSTER, TOPIC_ID, Message, fetched
@@ -61,7 +62,10 @@ class Reader:
         self._topic = topic
         self._next = dict(offsets)
 
-    def fetch(self, limits: Limits) -> Fetched:
+    def stop(self) -> None: ...
+
+    def fetch(self, limits: Limits, *, gather: float = 0.0) -> Fetched:
+        assert gather >= 0
         found: list[Message] = []
         for partition, offset in self._next.items():
             if offset < self._topic.first[partition]:
@@ -74,3 +78,22 @@ class Reader:
                     found.append(message)
         ends = self._topic.end()
         return replace(fetched(found, self._next), caught_up=all(self._next[p] == ends[p] for p in self._next))
+
+
+class AtOnce:
+    """Stands in for the pool that reads ahead, so that a run of the machine can be repeated: it reads when it is asked."""
+
+    def __init__(self, _size: int, **_: object) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def submit(self, call: Callable[..., Fetched], *arguments: object, **options: object) -> Future[Fetched]:
+        answer: Future[Fetched] = Future()
+        try:
+            answer.set_result(call(*arguments, **options))
+        except LakehouseError as error:
+            answer.set_exception(error)
+        return answer

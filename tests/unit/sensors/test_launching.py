@@ -129,6 +129,30 @@ def test_a_running_job_is_waited_for(
     assert found.skip_message == f"{JOB} is running ({run.run_id[:8]})"
 
 
+def test_a_live_stream_is_followed_by_one_run(
+    repository: dg.RepositoryDefinition, lake: Lake, instance: dg.DagsterInstance
+) -> None:
+    lake.arrive(reading(0))
+    create_run_for_test(instance, job_name="ingest_readings", status=dg.DagsterRunStatus.STARTED)
+    (request,) = requests(tick(repository, "bronze_changes", lake, instance))
+    assert request.job_name == "catch_up_readings"
+
+    lake.refine()
+    lake.compute()
+    assert requests(tick(repository, "bronze_changes", lake, instance)) == []
+
+
+def test_what_a_following_run_will_do_is_not_asked_for_again(
+    repository: dg.RepositoryDefinition, lake: Lake, instance: dg.DagsterInstance
+) -> None:
+    lake.arrive(reading(0))
+    run = create_run_for_test(instance, job_name="catch_up_readings", status=dg.DagsterRunStatus.STARTED)
+    found = tick(repository, "bronze_changes", lake, instance)
+    assert isinstance(found, dg.SkipReason)
+    assert found.skip_message is not None
+    assert f"catch_up_readings is doing it ({run.run_id[:8]})" in found.skip_message
+
+
 def end(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, job_name: str = JOB) -> None:
     run = create_run_for_test(instance, job_name=job_name, status=dg.DagsterRunStatus.STARTED)
     if status == dg.DagsterRunStatus.FAILURE:
