@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench-verify help setup demo test dev lint screenshots chaos clean
+.PHONY: bench bench-setup bench-verify help setup demo test dev lint screenshots chaos clean
 # Byte code makes every start after the first much faster; some CI environments switch it off.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -31,10 +31,21 @@ lint: setup ## Style, types, and the direction of imports
 screenshots: setup ## Take the pictures of the documentation anew
 	.venv/bin/python docs/screenshots.py
 
-bench-verify: setup ## Load ten million events and time `lakehouse verify`
-	PYTHONPATH=. .venv/bin/python benchmarks/verify.py
+bench: setup ## Measure the platform beside its peers, each after a verdict; BENCH=quick: at small sizes, within minutes
+ifeq ($(BENCH),quick)
+	.venv/bin/python -m benchmarks.bench --quick
+else
+	.venv/bin/python -m benchmarks.bench
+	.venv/bin/python -m benchmarks.charts
+endif
 
-clean: ## Stop Kafka; delete .venv, .lakehouse with all its data, caches, and Kafka's jars
+bench-verify: setup ## Load ten million events and time `lakehouse verify`
+	.venv/bin/python -m benchmarks.verify
+
+bench-setup: setup ## Install what the benchmark's peers need, once: .venv-bench, Spark's jars
+	@bash benchmarks/peers/setup.sh
+
+clean: ## Stop Kafka; delete the virtual environments, .lakehouse with all its data, caches, and all jars
 	@if [ -x .venv/bin/lakehouse ]; then LAKEHOUSE_HOME=.lakehouse KAFKA_BOOTSTRAP_SERVERS= .venv/bin/lakehouse down || true; fi
-	rm -rf .venv .lakehouse deploy/kafka/target .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .venv-bench .lakehouse deploy/kafka/target benchmarks/peers/spark/target .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

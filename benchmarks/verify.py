@@ -1,7 +1,7 @@
 """How fast `lakehouse verify` is: load a topic through the real pipeline, then time the command.
 
-Usage: python benchmarks/verify.py [--events 10000000]. A broker, a lake and all else live in a folder that is deleted
-afterwards; the figures go to standard output and to benchmarks/results/verify.json.
+Usage: python -m benchmarks.verify [--events 10000000]. The figures go to standard output and to
+benchmarks/results/verify.json.
 """
 
 from __future__ import annotations
@@ -12,25 +12,21 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import confluent_kafka as ck
 
+from benchmarks.ground import BENCHMARKS, ground
 from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Dataset
 from dagster_project.ingest.bronze import ingest
 from dagster_project.ingest.fetch import Limits
 from dagster_project.lake.storage import Storage
 from dagster_project.refine.silver import refine
-from dagster_project.services import kafka
-from dagster_project.settings import Settings
 from dagster_project.topics import admin
 from dagster_project.topics.derived import wanted
 
-FOLDER = Path(__file__).resolve().parent
-RESULT = FOLDER / "results" / "verify.json"
+RESULT = BENCHMARKS / "results" / "verify.json"
 # One event in a hundred comes twice, one in a thousand breaks a rule, one in ten thousand is no JSON.
 _TWICE, _GATED, _POISON = 100, 1_000, 10_000
 _DAYS = 5
@@ -100,7 +96,7 @@ def measure(variables: dict[str, str]) -> dict[str, object]:
     command = [sys.executable, "-m", "dagster_project.cli.main", "verify", "--json"]
     began = time.monotonic()
     # Read as a user would have it: its start and all imports count.
-    child = subprocess.Popen(command, env={**os.environ, **variables}, stdout=subprocess.PIPE, cwd=FOLDER.parent)
+    child = subprocess.Popen(command, env={**os.environ, **variables}, stdout=subprocess.PIPE, cwd=BENCHMARKS.parent)
     assert child.stdout is not None
     answer = child.stdout.read()
     _, status, usage = os.wait4(child.pid, 0)  # of this one child alone
@@ -119,25 +115,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time `lakehouse verify`.")
     parser.add_argument("--events", type=int, default=10_000_000)
     events: int = parser.parse_args().events
-    with tempfile.TemporaryDirectory(prefix="lakehouse-benchmark-") as folder:
-        home = Path(folder)
-        settings = Settings(home=home, project=FOLDER, lake_uri=str(home / "lake"), bootstrap_servers="")
-        try:
-            servers = kafka.up(settings, brokers=1).bootstrap_servers
-            (dataset,) = load_catalog(FOLDER / "contracts").datasets
-            storage = Storage.at(settings.lake_uri)
-            times = load(dataset, servers=servers, storage=storage, events=events)
-            variables = {
-                "LAKEHOUSE_HOME": str(home),
-                "LAKEHOUSE_PROJECT": str(FOLDER),
-                "LAKEHOUSE_URI": settings.lake_uri,
-                "KAFKA_BOOTSTRAP_SERVERS": servers,
-            }
-            runs = [measure(variables) for _ in range(2)]
-        finally:
-            kafka.down(settings)
+    with ground("readings") as place:
+        (dataset,) = load_catalog(place.settings.contracts).datasets
+        storage = Storage.at(place.settings.lake_uri)
+        times = load(dataset, servers=place.servers, storage=storage, events=events)
+        variables = {
+            "LAKEHOUSE_HOME": str(place.settings.home),
+            "LAKEHOUSE_PROJECT": str(place.settings.project),
+            "LAKEHOUSE_URI": place.settings.lake_uri,
+            "KAFKA_BOOTSTRAP_SERVERS": place.servers,
+        }
+        runs = [measure(variables) for _ in range(2)]
     result = {
-        "command": f"python benchmarks/verify.py --events {events}",
+        "command": f"python -m benchmarks.verify --events {events}",
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "cpus": os.cpu_count(),
         "load_average": os.getloadavg()[0],

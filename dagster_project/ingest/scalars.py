@@ -64,7 +64,7 @@ def _strings(text: pl.Series) -> tuple[pl.Series, pl.Series]:
     # DuckDB has written the text anew, so that only quotes, backslashes and control characters are escaped.
     escaped = (text.str.contains("\\", literal=True) & sure).fill_null(False)
     if escaped.any():
-        plain = pl.Series([json.loads(item) for item in text.filter(escaped)], dtype=pl.String)
+        plain = pl.Series(json.loads("[" + ",".join(text.filter(escaped)) + "]"), dtype=pl.String)
         values = values.scatter(escaped.arg_true(), plain)
     return values, sure
 

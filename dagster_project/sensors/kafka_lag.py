@@ -1,6 +1,7 @@
 """Kafka lag → one Bronze run for each topic. Reads offsets only; the truth is the cursor in Bronze's own commits."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -18,6 +19,7 @@ from dagster_project.topics.survey import survey
 
 # Dagster's daemon looks at sensors every five seconds; asking for less changes nothing.
 INTERVAL_S = 5
+_LOOKED_AT_ONCE = 16
 
 
 def ingest_job_name(dataset: Dataset) -> str:
@@ -43,8 +45,9 @@ def kafka_lag_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefin
             return dg.SkipReason(str(error))
         requests: list[dg.RunRequest] = []
         notes: list[str] = []
-        for dataset in catalog.datasets:
-            reason = _reason(dataset, topics[dataset.topic.name], lake)
+        with ThreadPoolExecutor(_LOOKED_AT_ONCE) as pool:  # side by side, as each waits for the store
+            reasons = pool.map(lambda dataset: _reason(dataset, topics[dataset.topic.name], lake), catalog.datasets)
+        for dataset, reason in zip(catalog.datasets, reasons, strict=True):
             if not reason.launch:
                 notes.append(f"{dataset.name}: {reason.text}")
                 continue
