@@ -21,9 +21,9 @@ from dagster_project.sensors.launch import reason_to_wait, running
 # A larger backlog is one catch-up run, which tells of each partition once, when it is done.
 _KEYS_PER_RUN = 60
 _BACKLOG = 120
-# Rectangles of one dataset that are launched at a tick; the rest follows at the next. Fewer than the runs that
-# `reason_to_wait` looks back on, so that it sees all of them.
-_RUNS_PER_TICK = 4
+# Runs of one job that are launched at a tick. They share a table, so they work one after the other, each with its own
+# launch: a batch that is scattered over more rectangles is one catch-up run, and the last of them need not wait for all.
+_RUNS_PER_TICK = 2
 
 
 # Stands for the region of marts that have dates only.
@@ -95,7 +95,11 @@ def _work(
         if len(keys) > _BACKLOG or Key(None, None) in keys or (keys and dataset.name in live):
             yield master, [dg.RunRequest(job_name=master)], None
             continue
-        yield refine_job_name(dataset), _range_runs(refine_job_name(dataset), keys, regions=dataset.regions), master
+        refine = _range_runs(refine_job_name(dataset), keys, regions=dataset.regions)
+        if len(refine) > _RUNS_PER_TICK:
+            yield master, [dg.RunRequest(job_name=master)], None
+            continue
+        yield refine_job_name(dataset), refine, master
         for mart in catalog.marts_of(dataset.name):
             if len(mart.partitioned_by) == 1:
                 dates = {Key(key.date, _NO_REGION) for key in pending_gold(mart, tables)}
