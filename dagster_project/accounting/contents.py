@@ -14,7 +14,6 @@ from dagster_project.accounting.soundness import Evidence
 from dagster_project.contract.model import Dataset
 from dagster_project.ingest.bronze import place as decode
 from dagster_project.ingest.cursor import Cursor
-from dagster_project.ingest.decode import Decoder
 from dagster_project.ingest.fetch import Fetched
 from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
@@ -73,6 +72,8 @@ def _value_differences(
     dataset: Dataset, *, bronze: Evidence, silver: Evidence, quarantine: Evidence, storage: Storage
 ) -> dict[str, Offsets]:
     """Decode Bronze's payloads again, and compare all tables with what comes out: what is wrong, and where."""
+    from dagster_project.ingest.decode import Decoder
+
     assert bronze.table is not None
     decoder = Decoder(dataset.columns)
     wrong: dict[str, list[pl.DataFrame]] = {BRONZE: [], SILVER: [], QUARANTINE: []}

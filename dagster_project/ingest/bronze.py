@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -15,15 +16,18 @@ from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Dataset
 from dagster_project.errors import LakehouseError, StaleCursorError
 from dagster_project.ingest import exact
 from dagster_project.ingest.cursor import Cursor, resume
-from dagster_project.ingest.decode import ERROR, Decoder
 from dagster_project.ingest.fetch import Fetched, Limits, publish_offsets, reading
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
+from dagster_project.lake.specs import ERROR
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.ledger.gaps import record_gaps
 from dagster_project.ledger.ledger import lost
 from dagster_project.topics.broker import Broker
+
+if TYPE_CHECKING:
+    from dagster_project.ingest.decode import Decoder
 
 # Clocks of producers run ahead; an event of the day after it was sent still has a table partition, one of next week is
 # a broken clock. "Sent" is the record's own timestamp, not this worker's clock, so that every reading of the topic
@@ -76,6 +80,8 @@ def ingest(
         KafkaError: the broker or topic is not as it should be; what was yielded stays committed.
         StaleCursorError: another run reads the same topic; it goes on, this one ends.
     """
+    from dagster_project.ingest.decode import Decoder
+
     deadline = time.monotonic() + seconds
     topic = Broker(bootstrap_servers).topic(dataset.topic.name)
     table = Table.open(specs.bronze(dataset), storage=storage)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -13,28 +13,28 @@ import pyarrow as pa
 
 from dagster_project.contract.dtypes import polars_schema
 from dagster_project.contract.model import Column, DataType
-from dagster_project.ingest import exact
-from dagster_project.ingest.doubts import doubtful
-from dagster_project.ingest.extent import ArrowArray, Marks, extent, flags, list_lengths, run_sums
-from dagster_project.ingest.scalars import json_type, read
+from dagster_project.ingest import exact, scanner
+from dagster_project.ingest.layout import children, layout_of
+from dagster_project.ingest.scanner import ESCAPED, Bytes, Layout, Marks, Numbers, Sizes, Slots
+from dagster_project.lake.specs import ERROR
 
-ERROR = "_error"
+Array = Any  # pyarrow has no types
+# Elements of all lists of a payload, and slots of an empty batch. Twice as many are made where they do not suffice.
+_ELEMENTS, _FEWEST = 4, 64
 
 
 class Decoder:
     """Decodes payloads of one contract.
 
-    DuckDB takes all of them apart at once, and polars reads the values. A row counts where nothing is in doubt; the
-    others, few in any healthy stream, go through `exact.decode`, which also names the reason where a payload is poison.
+    A compiled scanner reads the values of all of them. A row counts where nothing is in doubt; the others, few in any
+    healthy stream, go through `exact.decode`, which also names the reason where a payload is poison.
     """
 
     def __init__(self, columns: tuple[Column, ...]) -> None:
         self._columns = columns
         self._schema = polars_schema(columns)
-        shape = json.dumps({column.name: json_type(column.type) for column in columns}).replace("'", "''")
-        self._query = f"SELECT CASE WHEN json_valid(p) THEN json_transform(p, '{shape}') END FROM payloads"
-        self._connection = duckdb.connect(config={"threads": 2})  # the machine's cores; polars has its own pool
-        self._connection.execute("SET TimeZone = 'UTC'")
+        self._layout = layout_of(columns)
+        self._elements = _ELEMENTS
 
     def decode(self, payloads: pl.Series) -> pl.DataFrame:
         """Decode a Binary series without nulls.
@@ -42,48 +42,39 @@ class Decoder:
         Returns:
             One row a payload, in order: the contract's columns (all null where the payload is poison) and `_error`.
         """
-        texts = _utf8(payloads)
-        self._connection.register("payloads", pl.DataFrame({"p": texts}).to_arrow())
-        raw = self._connection.sql(self._query).to_arrow_table()[0].combine_chunks()
-        assert len(raw) == len(payloads), "the decoder must answer for every payload"
-        values, suspects = self._objects(raw, self._columns)
-        suspects |= flags(raw.is_null())
-        sound = np.flatnonzero(~suspects)
-        known = extent(raw, self._columns)
-        known = known._replace(lengths=known.lengths[sound], doubts=known.doubts[sound])
-        suspects[sound] = doubtful(texts.gather(sound), known, self._columns, connection=self._connection)
-        frame = pl.DataFrame(values).with_columns(pl.lit(None, pl.String).alias(ERROR))
-        return self._replace(frame, np.flatnonzero(suspects), payloads) if suspects.any() else frame
+        text = _utf8(payloads).to_arrow(compat_level=pl.CompatLevel.oldest())
+        _, offsets, content = text.buffers()
+        offsets = np.frombuffer(offsets or bytes(8), np.int64)[text.offset : text.offset + len(text) + 1]
+        content = np.frombuffer(content or b"", np.uint8)
+        while (scanned := self._scan(content, offsets)) is None:
+            self._elements *= 2
+        frame = pl.DataFrame(
+            [
+                pl.Series(column.name, scanned.array(node, column.type), dtype=self._schema[column.name])
+                for node, column in enumerate(self._columns, start=1)
+            ],
+        ).with_columns(pl.lit(None, pl.String).alias(ERROR))
+        doubtful = np.flatnonzero(scanned.doubts)
+        return self._replace(frame, doubtful, payloads) if doubtful.size else frame
 
-    def _objects(self, raw: ArrowArray, columns: Sequence[Column]) -> tuple[dict[str, pl.Series], Marks]:
-        """The columns' values, and the objects of which one is in doubt."""
-        suspects = np.zeros(len(raw), np.bool_)
-        values: dict[str, pl.Series] = {}
-        for column, child in zip(columns, raw.flatten(), strict=True):
-            values[column.name], doubts = self._values(child, column.type)
-            suspects |= doubts
-        return values, suspects
+    def _scan(self, content: Bytes, offsets: Numbers) -> _Scanned | None:
+        rows = len(offsets) - 1
+        room = np.where(self._layout.level == 0, rows, self._elements * rows + _FEWEST)
+        base = np.concatenate([np.zeros(1, np.int64), np.cumsum(room)])
+        slots = Slots(
+            base=base,
+            value=np.empty(base[-1], np.int64),
+            size=np.empty(base[-1], np.int32),
+            used=np.zeros(len(self._layout.member_at) - 1, np.int64),
+        )
+        doubts = np.zeros(rows, np.bool_)
+        if not scanner.scan(content, offsets, self._layout, slots, doubts):
+            return None
+        return _Scanned(layout=self._layout, content=content, slots=slots, doubts=doubts)
 
-    def _values(self, raw: ArrowArray, data_type: DataType) -> tuple[pl.Series, Marks]:
-        match data_type.kind:
-            case "struct":
-                fields, doubts = self._objects(raw, data_type.fields)
-                arrays = [field.to_arrow() for field in fields.values()]
-                return pl.Series(pa.StructArray.from_arrays(arrays, list(fields), mask=raw.is_null())), doubts
-            case "list":
-                assert data_type.element is not None
-                elements, doubts = self._values(raw.flatten(), data_type.element)
-                counts = list_lengths(raw)
-                offsets = pa.array(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]))
-                lists = pa.LargeListArray.from_arrays(offsets, elements.to_arrow(), mask=raw.is_null())
-                return pl.Series(lists), run_sums(doubts, counts) > 0
-            case _:
-                values, doubts = read(pl.Series(raw), data_type, connection=self._connection)
-                return values, doubts.to_numpy()
-
-    def _replace(self, frame: pl.DataFrame, suspects: npt.NDArray[np.int64], payloads: pl.Series) -> pl.DataFrame:
+    def _replace(self, frame: pl.DataFrame, doubtful: npt.NDArray[np.int64], payloads: pl.Series) -> pl.DataFrame:
         rows: list[dict[str, object]] = []
-        for payload in payloads.gather(suspects):
+        for payload in payloads.gather(doubtful):
             try:
                 rows.append({**exact.decode(payload, self._columns), ERROR: None})
             except exact.Rejected as reason:
@@ -91,8 +82,68 @@ class Decoder:
         exactly = pl.DataFrame(rows, schema={**self._schema, ERROR: pl.String})
         # Each row from where it is known: those decoded exactly stand behind all others.
         order = np.arange(len(frame), dtype=np.uint32)
-        order[suspects] = len(frame) + np.arange(len(suspects), dtype=np.uint32)
+        order[doubtful] = len(frame) + np.arange(len(doubtful), dtype=np.uint32)
         return pl.concat([frame, exactly], rechunk=True)[order]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scanned:
+    """What the scanner found, as Arrow arrays."""
+
+    layout: Layout
+    content: Bytes
+    slots: Slots
+    doubts: Marks
+
+    def array(self, node: int, data_type: DataType) -> Array:
+        """The values of a node, one for each slot that is used."""
+        start = int(self.slots.base[node])
+        end = start + int(self.slots.used[self.layout.level[node]])
+        value, size = self.slots.value[start:end], self.slots.size[start:end]
+        null = size < 0
+        match data_type.kind:
+            case "struct" | "list":
+                first = int(self.layout.first[node])
+                inner = [self.array(first + place, child) for place, (_, child) in enumerate(children(data_type))]
+                if data_type.kind == "struct":
+                    return pa.StructArray.from_arrays(
+                        inner, [name for name, _ in children(data_type)], mask=pa.array(null)
+                    )
+                offsets = pa.array(np.concatenate([np.zeros(1, np.int64), np.cumsum(value)]))
+                return pa.LargeListArray.from_arrays(offsets, inner[0], mask=pa.array(null))
+            case "string":
+                return self._strings(value, size)
+            case "number":
+                text = pl.Series(self._strings(value, size))
+                return text.cast(pl.Float64).to_arrow()
+            case "boolean":
+                return pa.array(value != 0, mask=null)
+            case "decimal":
+                wide = np.stack([value, value >> 63], axis=1)  # the upper half repeats the sign
+                kind = pa.decimal128(data_type.precision, data_type.scale)
+                return pa.Array.from_buffers(kind, len(value), [_valid(null), pa.py_buffer(wide)])
+            case "timestamp":
+                return pa.Array.from_buffers(pa.timestamp("us", "UTC"), len(value), [_valid(null), pa.py_buffer(value)])
+            case kind:
+                narrow = kind == "date" or data_type.bits == 32  # noqa: PLR2004 bits
+                arrow = pa.date32() if kind == "date" else pa.int32() if narrow else pa.int64()
+                value = value.astype(np.int32) if narrow else value
+                return pa.Array.from_buffers(arrow, len(value), [_valid(null), pa.py_buffer(value)])
+
+    def _strings(self, starts: Numbers, sizes: Sizes) -> Array:
+        offsets, content = scanner.texts(self.content, starts, sizes)
+        buffers = [_valid(sizes < 0), pa.py_buffer(offsets), pa.py_buffer(content)]
+        found = pa.LargeStringArray.from_buffers(len(starts), buffers[1], buffers[2], buffers[0])
+        escaped = np.flatnonzero((sizes > 0) & (sizes >= ESCAPED))
+        if not escaped.size:
+            return found
+        text = pl.Series(found)
+        plain = json.loads('["' + '","'.join(text.gather(escaped)) + '"]')
+        return text.scatter(escaped, pl.Series(plain, dtype=pl.String)).to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _valid(null: Marks) -> Array:
+    return pa.py_buffer(np.packbits(~null, bitorder="little")) if null.any() else None
 
 
 def _utf8(payloads: pl.Series) -> pl.Series:

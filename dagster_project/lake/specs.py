@@ -10,6 +10,8 @@ from dagster_project.lake.table import TableSpec
 
 # What a Bronze row is: an event that fits the contract, a message that does not, or a delete.
 EVENT, POISON, TOMBSTONE = "event", "poison", "tombstone"
+# Why a message is poison.
+ERROR = "_error"
 
 # Where a row comes from, and the batch that it came with; the same in Bronze, Silver and quarantine.
 COORDINATES: dict[str, pl.DataType] = {

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Self
@@ -24,27 +23,12 @@ from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
 
 from dagster_project.launcher import worker
+from dagster_project.launcher.forks import FORKS
 from dagster_project.services.lock import holder
 
-# Imported once and shared by all runs. None of these starts a thread, for threads do not survive a fork: polars, Arrow
-# and deltalake do, and are left to the run, as are the contracts, which a run should read as they are now.
-PRELOADED = (
-    "dagster_project.launcher.worker",
-    "dagster._core.storage.event_log",
-    "dagster._core.storage.runs",
-    "dagster._core.storage.schedules",
-    "dagster._core.run_coordinator.queued_run_coordinator",
-    "confluent_kafka",
-    "duckdb",
-    "jsonschema",
-    "s3fs",
-    "sqlglot.lineage",
-)
 # A run that is asked to end finishes what it is writing, which takes no longer than this unless it hangs.
 _END_S = 5.0
 _LOOK_S = 0.05
-_FORKS = get_context("forkserver")
-_FORKS.set_forkserver_preload(list(PRELOADED))
 
 
 class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
@@ -75,7 +59,7 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
         run = context.dagster_run
         assert run.job_code_origin is not None
         arguments = ExecuteRunArgs(run.job_code_origin, run.run_id, self._instance.get_ref())
-        process = _FORKS.Process(
+        process = FORKS.Process(
             target=worker.execute,
             args=(serialize_value(arguments), self.mark(run.run_id)),
             daemon=True,  # ends with the daemon, where that has the time to end it

@@ -124,7 +124,7 @@ def running(settings: Settings, *, ui_port: int | None = None) -> Generator[Orch
     workspace.write_text(f"load_from:\n  - grpc_server: {{host: {LOOPBACK}, port: {port}, location_name: lakehouse}}\n")
     commands = {
         "code-server": ["dagster", "api", "grpc", "-m", MODULE, "-h", LOOPBACK, "-p", str(port)],
-        "daemon": ["dagster._daemon", "run", "-w", str(workspace)],
+        "daemon": ["dagster_project.launcher.daemon", "run", "-w", str(workspace)],
     }
     if ui_port is not None:
         commands["webserver"] = ["dagster_webserver", "-h", LOOPBACK, "-p", str(ui_port), "-w", str(workspace)]

@@ -17,7 +17,7 @@ from tests.chaos.platform import PASS
 from tests.chaos.verdict import arrived
 
 # Arguments by which the processes are known; runs are known by what they hold.
-DAEMON, CODE_SERVER, RUN = "dagster._daemon", "grpc", "run"
+DAEMON, CODE_SERVER, RUN = "dagster_project.launcher.daemon", "grpc", "run"
 _FROZEN_SECONDS = 8.0
 _MOST_SECONDS = 4.0
 _STATE = ("job_ticks", "jobs", "instigators")

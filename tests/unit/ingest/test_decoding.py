@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import subprocess
+import sys
+import textwrap
 from decimal import Decimal
+from importlib.util import find_spec, module_from_spec
 from typing import Any
 
 import polars as pl
@@ -15,7 +19,7 @@ from hypothesis import strategies as st
 from dagster_project.contract.dtypes import polars_schema
 from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Column, DataType
-from dagster_project.ingest import exact
+from dagster_project.ingest import exact, scanner
 from dagster_project.ingest.decode import ERROR, Decoder
 from dagster_project.settings import REPOSITORY
 
@@ -243,7 +247,7 @@ def test_every_literal_in_every_field(name: str) -> None:
     assert not different
 
 
-# Each makes room for what follows it: DuckDB drops digits of the one, and forgives or misses the other.
+# Spellings that other decoders shorten, and what might pass unseen beside them.
 SHORTENED = ["1.50", "12.5000000000000000", "1E2", "100.00", "1e-5", "-0.0", "0.00", '"\\u0041"']
 HIDDEN = [
     "1e-400",
@@ -284,6 +288,72 @@ def test_any_batch_decodes_as_each_payload_alone(name: str) -> None:
         assert shown(by_column(batch, name)) == shown(one_by_one(batch, name))
 
     check()
+
+
+def test_warming_up_compiles_what_decoding_uses() -> None:
+    program = """
+        from dagster_project.ingest import scanner, warm
+        before = len(scanner.scan.signatures), len(scanner.texts.signatures)
+        import polars as pl
+        from dagster_project.contract.model import Column, DataType
+        from dagster_project.ingest.decode import Decoder
+        Decoder((Column(name="a", type=DataType(kind="string")),)).decode(pl.Series([b'{"a":"b"}'])[:1])
+        print(before == (1, 1) == (len(scanner.scan.signatures), len(scanner.texts.signatures)))
+    """
+    answer = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert answer.stdout == "True\n"
+
+
+def test_lists_of_any_length_find_room() -> None:
+    long = {
+        **GOOD["kinds"],
+        "tags": [str(number) for number in range(1_000)],
+        "grid": [[number] * 9 for number in range(300)],
+    }
+    batch = [json.dumps(document).encode() for document in (GOOD["kinds"], long, GOOD["kinds"])]
+    # A decoder of its own: one that has met longer lists keeps more room.
+    found = Decoder(CONTRACTS["kinds"]).decode(pl.Series(batch, dtype=pl.Binary)).to_dicts()
+    assert shown(found) == shown(one_by_one(batch, "kinds"))
+
+
+@pytest.mark.parametrize("name", sorted(CONTRACTS))
+def test_the_scanner_does_the_same_uncompiled(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numba.core.config.DISABLE_JIT", True)
+    spec = find_spec(scanner.__name__)
+    assert spec is not None
+    assert spec.loader is not None
+    plain = module_from_spec(spec)
+    spec.loader.exec_module(plain)
+    assert not hasattr(plain.scan, "py_func")
+    batch = pl.Series(
+        [
+            render([(field, text if field == changed else spell(value, compact=True)) for field, value in good.items()])
+            for good in [GOOD[name]]
+            for changed in good
+            for text in LITERALS
+            if len(text) < 100
+        ],
+        dtype=pl.Binary,
+    )
+    compiled = DECODERS[name].decode(batch)
+    monkeypatch.setattr("dagster_project.ingest.decode.scanner", plain)
+    assert DECODERS[name].decode(batch).equals(compiled)
+
+
+@pytest.mark.parametrize("name", sorted(CONTRACTS))
+def test_usual_spellings_leave_no_doubt(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("decoded one by one")
+
+    monkeypatch.setattr(exact, "decode", never)
+    for ascii_only in (True, False):
+        for separators in ((",", ":"), (", ", ": ")):
+            more = {**GOOD[name], "unknown": {"a": [1, -2.5e3, {"b": None}], "c": 'é"😀'}}
+            payload = json.dumps(more, ensure_ascii=ascii_only, separators=separators).encode()
+            (row,) = by_column([payload], name)
+            assert row[ERROR] is None
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from dagster._core.launcher import WorkerStatus
 from dagster._core.test_utils import create_run_for_test
 
 from dagster_project.launcher import launcher
-from dagster_project.launcher.launcher import PRELOADED, ForkingRunLauncher
+from dagster_project.launcher.forks import PRELOADED
+from dagster_project.launcher.launcher import ForkingRunLauncher
 
 HOLD = """
 import signal, sys, time

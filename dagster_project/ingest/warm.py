@@ -1,0 +1,21 @@
+"""Importing this loads the compiled scanner, and compiles it if that was not done before, which takes some seconds.
+
+For the process that runs are forked off, which share it then, and for set-up. Imports nothing that starts a thread.
+"""
+
+import os
+
+# Threads do not survive a fork, and nothing here needs linear algebra.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+
+from dagster_project.ingest import scanner
+from dagster_project.ingest.layout import layout_of
+
+# Of no text at all; the types are those of `Decoder`, whose arrays of texts are Arrow's and cannot be written to.
+_CONTENT, _OFFSETS = np.frombuffer(b"", np.uint8), np.frombuffer(bytes(8), np.int64)
+_NUMBERS, _SIZES = np.zeros(2, np.int64), np.zeros(2, np.int32)
+_SLOTS = scanner.Slots(base=_NUMBERS, value=_NUMBERS, size=_SIZES, used=np.zeros(1, np.int64))
+scanner.scan(_CONTENT, _OFFSETS, layout_of(()), _SLOTS, np.zeros(0, np.bool_))
+scanner.texts(_CONTENT, _NUMBERS[:0], _SIZES[:0])

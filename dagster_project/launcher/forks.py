@@ -1,0 +1,26 @@
+"""The process that runs are forked off, with what they share imported. Imports nothing itself, so that it can start first."""
+
+from multiprocessing import forkserver, get_context
+
+# Imported once and shared by all runs. None of these starts a thread, for threads do not survive a fork: polars, Arrow
+# and deltalake do, and are left to the run, as are the contracts, which a run should read as they are now.
+PRELOADED = (
+    "dagster_project.launcher.worker",
+    "dagster_project.ingest.warm",
+    "dagster._core.storage.event_log",
+    "dagster._core.storage.runs",
+    "dagster._core.storage.schedules",
+    "dagster._core.run_coordinator.queued_run_coordinator",
+    "confluent_kafka",
+    "duckdb",
+    "jsonschema",
+    "s3fs",
+    "sqlglot.lineage",
+)
+FORKS = get_context("forkserver")
+FORKS.set_forkserver_preload(list(PRELOADED))
+
+
+def start() -> None:
+    """Start it, unless it runs; returns before it has imported anything."""
+    forkserver.ensure_running()
