@@ -8,7 +8,21 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from dagster_project.cli import compact, demo, dev, dlq, lag, loss, produce, query, retire, services, topics, verify
+from dagster_project.cli import (
+    compact,
+    contract,
+    demo,
+    dev,
+    dlq,
+    lag,
+    loss,
+    produce,
+    query,
+    retire,
+    services,
+    topics,
+    verify,
+)
 from dagster_project.cli.output import error_console, print_error
 from dagster_project.errors import LakehouseError
 
@@ -43,6 +57,7 @@ app = typer.Typer(
 app.command()(services.up)
 app.command()(services.down)
 app.command()(services.status)
+app.add_typer(contract.app, name="contract")
 app.add_typer(topics.app, name="topics")
 app.add_typer(produce.app, name="produce")
 app.add_typer(dlq.app, name="dlq")

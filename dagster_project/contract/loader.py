@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dagster_project.contract.dataset import compile_dataset
@@ -49,6 +50,23 @@ def load_catalog(folder: Path) -> Catalog:
     if problems:
         raise ContractError("\n".join(problems), remedy="mend the contracts named above, then run the command again")
     return Catalog(datasets=tuple(datasets.values()), marts=tuple(marts.values()))
+
+
+def load_contract(source: Path, *, datasets: Callable[[], Iterable[Dataset]] = tuple) -> Dataset | Mart:
+    """Read one file by itself.
+
+    Args:
+        datasets: gives what a mart may read; called for a mart only.
+
+    Raises:
+        ContractError: naming every problem of the file.
+    """
+    if not source.is_file():
+        raise ContractError(f"no file {source}", remedy="name a contract, such as contracts/orders.odcs.yaml")
+    document = read(source)
+    if _kind(document) == "topic":
+        return compile_dataset(document)
+    return compile_mart(document, datasets={dataset.name: dataset for dataset in datasets()})
 
 
 def _kind(document: Document) -> str:

@@ -1,0 +1,84 @@
+"""`lakehouse contract`: whether contracts are valid, and what a change of one means to those who use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dagster_project.cli.output import AsJson, console, print_json
+from dagster_project.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster_project.contract.change import Change
+    from dagster_project.contract.model import Dataset
+
+app = typer.Typer(help="Data contracts: validity and change.", no_args_is_help=True, rich_markup_mode=None)
+_File = Annotated[Path, typer.Argument(help="A contract, *.odcs.yaml.", show_default=False)]
+
+
+@app.command()
+def lint(as_json: AsJson = False) -> None:
+    """Check all contracts of the project against the standard and the platform's rules; exit with 1 on any problem."""
+    from dagster_project.contract.loader import load_catalog
+
+    catalog = load_catalog(Settings.from_environment().contracts)
+    contracts = [*catalog.datasets, *catalog.marts]
+    if as_json:
+        print_json([{"name": item.name, "version": item.version, "source": item.source} for item in contracts])
+        return
+    for item in contracts:
+        console.print(f"{item.name} {item.version}: valid, {len(item.columns)} columns", markup=False, soft_wrap=True)
+
+
+@app.command()
+def diff(old: _File, new: _File, *, as_json: AsJson = False) -> None:
+    """Show each change between two versions as additive or breaking, with the reason; exit with 1 if any is breaking."""
+    from dagster_project.contract.diff import compare
+    from dagster_project.contract.loader import load_contract
+
+    changes = compare(load_contract(old, datasets=_datasets), load_contract(new, datasets=_datasets))
+    if as_json:
+        print_json(changes)
+    else:
+        _show(changes)
+    if any(change.verdict == "breaking" for change in changes):
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    *,
+    against: Annotated[str, typer.Option(help="The git revision whose contracts are in use.")] = "HEAD",
+    as_json: AsJson = False,
+) -> None:
+    """Exit with 1 if a contract breaks what a git revision says without opening a new major version."""
+    from dagster_project.contract.history import broken_promises
+
+    broken = broken_promises(Settings.from_environment().contracts, revision=against)
+    if as_json:
+        print_json(broken)
+    for promise in () if as_json else broken:
+        console.print(f"{promise.name} {promise.old} → {promise.new}", style="bold", markup=False)
+        _show(promise.changes)
+    if broken:
+        raise typer.Exit(1)
+    if not as_json:
+        console.print(f"no contract breaks what {against} promises", markup=False)
+
+
+def _datasets() -> tuple[Dataset, ...]:
+    from dagster_project.contract.loader import load_catalog
+
+    return load_catalog(Settings.from_environment().contracts).datasets
+
+
+def _show(changes: tuple[Change, ...]) -> None:
+    if not changes:
+        console.print("no change")
+    for change in changes:
+        colour = "red" if change.verdict == "breaking" else "green"
+        line = f"{change.verdict:9} {change.path}: {change.what}"
+        console.print(line, style=colour, markup=False, soft_wrap=True)
+        console.print(f"          {change.reason}", style="dim", markup=False, soft_wrap=True)

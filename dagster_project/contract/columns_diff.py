@@ -1,0 +1,140 @@
+"""Comparing the columns of two versions of a contract."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+
+from dagster_project.contract.change import Change, additive, breaking
+from dagster_project.contract.dtypes import describe
+from dagster_project.contract.model import Column, Constraints, DataType
+
+_TIGHTER = "rows that were good may be quarantined"
+_LOOSER = "all that was good stays good"
+# Names that are this much alike, of one type, are the same column renamed; below, chance resemblances begin.
+_ALIKE = 0.6
+_INT_DIGITS = {32: 10, 64: 19}
+
+
+def compare_columns(old: Sequence[Column], new: Sequence[Column], *, within: str = "") -> Iterator[Change]:
+    """Changes of columns and of all that is in them."""
+    before, after = ({column.name: column for column in columns} for columns in (old, new))
+    added = [column for column in new if column.name not in before]
+    for column in old:
+        path = within + column.name
+        if (now := after.get(column.name)) is not None:
+            yield from _compare(path, column, now)
+        elif renamed := _renamed(column, added):
+            added.remove(renamed)
+            reason = "queries that name it fail; give the new major version a COALESCE view over both names"
+            yield breaking(path, f"renamed to {renamed.name}", reason)
+        else:
+            yield breaking(path, "removed", "queries that name it fail")
+    for column in added:
+        path = within + column.name
+        if column.required:
+            yield breaking(path, "added, required", "messages that were written before do not have it")
+        else:
+            yield additive(path, "added, optional", "messages and rows that do not have it hold null")
+
+
+def _renamed(column: Column, added: Sequence[Column]) -> Column | None:
+    names = {item.name: item for item in added if item.type == column.type}
+    near = difflib.get_close_matches(column.name, names, n=1, cutoff=_ALIKE)
+    return names[near[0]] if near else None
+
+
+def _compare(path: str, old: Column, new: Column) -> Iterator[Change]:
+    yield from _compare_types(path, old.type, new.type)
+    if old.required != new.required:
+        if new.required:
+            yield breaking(path, "optional → required", _TIGHTER)
+        else:
+            yield breaking(path, "required → optional", "queries that count on a value meet null")
+    if old.type.kind == new.type.kind:  # of another type they cannot be the same ones
+        yield from _compare_constraints(path, old.constraints, new.constraints)
+    if old.classification != new.classification:
+        what = f"classification {old.classification or 'none'} → {new.classification or 'none'}"
+        yield breaking(path, what, "it decides who may see the values, and in which form")
+    if old.description != new.description:
+        yield additive(path, "description changed", "no row is touched by it")
+
+
+def _compare_types(path: str, old: DataType, new: DataType) -> Iterator[Change]:
+    if old.kind == new.kind == "struct":
+        yield from compare_columns(old.fields, new.fields, within=f"{path}.")
+    elif old.kind == new.kind == "list":
+        assert old.element is not None
+        assert new.element is not None
+        yield from _compare_types(f"{path}[]", old.element, new.element)
+    elif old != new:
+        what = f"{describe(old)} → {describe(new)}"
+        if _is_wider(old, new):
+            yield additive(path, f"widened: {what}", "every value of the old type is one of the new, exactly")
+        elif _is_wider(new, old):
+            yield breaking(path, f"narrowed: {what}", "values that were good no longer fit")
+        else:
+            yield breaking(path, f"another type: {what}", "values and queries of the old type do not fit the new one")
+
+
+def _is_wider(old: DataType, new: DataType) -> bool:
+    """Whether Delta can widen a column in place. Source: the protocol's table of supported type changes (typeWidening)."""
+    match old.kind, new.kind:
+        case "integer", "integer":
+            return new.bits > old.bits
+        case "integer", "number":
+            return old.bits == min(_INT_DIGITS)  # doubles hold 53 bits exactly
+        case "integer", "decimal":
+            return new.precision - new.scale >= _INT_DIGITS[old.bits]
+        case "decimal", "decimal":
+            return new.scale >= old.scale and new.precision - new.scale >= old.precision - old.scale
+        case _:
+            return False
+
+
+def _compare_constraints(path: str, old: Constraints, new: Constraints) -> Iterator[Change]:
+    yield from _compare_enums(path, old.enum, new.enum)
+    for name, before, after, lower in (
+        ("minimum", old.minimum, new.minimum, True),
+        ("maximum", old.maximum, new.maximum, False),
+        ("minLength", old.min_length, new.min_length, True),
+        ("maxLength", old.max_length, new.max_length, False),
+        ("minItems", old.min_items, new.min_items, True),
+        ("maxItems", old.max_items, new.max_items, False),
+    ):
+        if before != after:
+            what = f"{name} {'none' if before is None else before} → {'none' if after is None else after}"
+            if _is_looser(before, after, lower=lower):
+                yield additive(path, what, _LOOSER)
+            else:
+                yield breaking(path, what, _TIGHTER)
+    if old.pattern != new.pattern:
+        if new.pattern is None:
+            yield additive(path, "pattern removed", _LOOSER)
+        else:
+            yield breaking(path, "pattern added" if old.pattern is None else "another pattern", _TIGHTER)
+
+
+def _is_looser(old: float | str | None, new: float | str | None, *, lower: bool) -> bool:
+    """Whether a bound lets through all that it did; moments in ISO 8601 compare as their text does, if both are spelt alike."""
+    if new is None or old is None:
+        return new is None
+    if isinstance(old, str) or isinstance(new, str):
+        return len(str(old)) == len(str(new)) and (str(new) < str(old) if lower else str(new) > str(old))
+    return new < old if lower else new > old
+
+
+def _compare_enums(path: str, old: tuple[object, ...], new: tuple[object, ...]) -> Iterator[Change]:
+    if old == new:
+        return
+    if not new:
+        yield additive(path, "enum removed", _LOOSER)
+        return
+    gone = [str(value) for value in old if value not in new]
+    come = [str(value) for value in new if value not in old]
+    if not old or gone:
+        yield breaking(path, "enum added" if not old else f"enum without {', '.join(gone)}", _TIGHTER)
+    if old and come:
+        yield additive(path, f"enum with {', '.join(come)}", _LOOSER)
+    if set(old) == set(new):
+        yield additive(path, "enum in another order", _LOOSER)

@@ -1,0 +1,133 @@
+"""Comparing two versions of a contract.
+
+The rule: additive is what leaves every message valid that was valid before, and every query that ran before running with the
+same meaning. Whatever cannot be shown to do so is breaking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dagster_project.contract.change import Change, additive, breaking
+from dagster_project.contract.columns_diff import compare_columns
+from dagster_project.contract.model import Dataset, Mart, SqlRule, Topic
+from dagster_project.errors import ContractError
+
+_MEANING = "the same rows would get another meaning, or another place"
+_OPERATION = "no row is touched by it"
+
+
+def compare(old: Dataset | Mart, new: Dataset | Mart) -> tuple[Change, ...]:
+    """All changes from one version to another, breaking ones first.
+
+    Raises:
+        ContractError: they are not two versions of one thing.
+    """
+    if type(old) is not type(new) or old.name != new.name:
+        raise ContractError(
+            f"{old.source} is {_kind(old)} {old.name!r}, {new.source} is {_kind(new)} {new.name!r}",
+            expected="two versions of the same dataset or mart",
+            remedy="name two files of one contract",
+        )
+    changes = [*_compare_words(old, new), *compare_columns(old.columns, new.columns)]
+    changes += _fixed("merge key", old.merge_key, new.merge_key)
+    if isinstance(old, Dataset) and isinstance(new, Dataset):
+        changes += _compare_datasets(old, new)
+    elif isinstance(old, Mart) and isinstance(new, Mart):
+        changes += _compare_marts(old, new)
+    return tuple(sorted(changes, key=lambda change: change.verdict, reverse=True))
+
+
+def is_major(old: str, new: str) -> bool:
+    """Whether a version opens a new major one, in which everything may change."""
+    return _major(new) > _major(old)
+
+
+def _major(version: str) -> int:
+    digits = version.lstrip("v").partition(".")[0]
+    return int(digits) if digits.isdigit() else 0
+
+
+def _kind(contract: Dataset | Mart) -> str:
+    return "the dataset" if isinstance(contract, Dataset) else "the mart"
+
+
+def _compare_words(old: Dataset | Mart, new: Dataset | Mart) -> Iterator[Change]:
+    for name in ("description", "owners", "domain"):
+        if getattr(old, name) != getattr(new, name):
+            yield additive(name, "changed", _OPERATION)
+
+
+def _compare_datasets(old: Dataset, new: Dataset) -> Iterator[Change]:
+    for path, before, after in (
+        ("event time", old.event_time, new.event_time),
+        ("partition time", old.partition_time, new.partition_time),
+        ("region", old.region, new.region),
+        ("write mode", old.write_mode, new.write_mode),
+    ):
+        yield from _fixed(path, before, after)
+    if new.start_date != old.start_date:
+        what = f"{old.start_date} → {new.start_date}"
+        if new.start_date < old.start_date:
+            yield additive("start date", what, "more days are allowed")
+        else:
+            yield breaking("start date", what, "events of the days before it would be poison")
+    for path, before, after in (
+        ("allowed lateness", old.allowed_lateness, new.allowed_lateness),
+        ("max bad rate", old.max_bad_rate, new.max_bad_rate),
+        ("service levels", old.slo, new.slo),
+    ):
+        if before != after:
+            yield additive(path, "changed", _OPERATION)
+    yield from _compare_topics(old.topic, new.topic)
+    yield from _compare_rules(old.rules, new.rules)
+
+
+def _compare_marts(old: Mart, new: Mart) -> Iterator[Change]:
+    yield from _fixed("partitioned by", old.partitioned_by, new.partitioned_by)
+    if old.inputs != new.inputs:
+        yield additive("inputs", f"{', '.join(old.inputs)} → {', '.join(new.inputs)}", "its columns stay as they are")
+    if old.sql != new.sql:
+        yield additive("sql", "changed", "its columns stay as they are; their values are for its owner to answer for")
+    if old.freshness != new.freshness:
+        yield additive("service levels", "changed", _OPERATION)
+
+
+def _fixed(path: str, old: str | tuple[str, ...], new: str | tuple[str, ...]) -> Iterator[Change]:
+    if old != new:
+        before, after = (", ".join([value] if isinstance(value, str) else value) for value in (old, new))
+        yield breaking(path, f"{before} → {after}", _MEANING)
+
+
+def _compare_topics(old: Topic, new: Topic) -> Iterator[Change]:
+    yield from _fixed("topic", old.name, new.name)
+    yield from _fixed("cleanup policy", old.cleanup_policy, new.cleanup_policy)
+    if new.partitions != old.partitions:
+        what = f"{old.partitions} → {new.partitions}"
+        if new.partitions > old.partitions:
+            yield additive("Kafka partitions", what, "new ones are read from their start")
+        else:
+            yield breaking("Kafka partitions", what, "Kafka cannot take partitions away")
+    for path, before, after in (
+        ("replicas", old.replication_factor, new.replication_factor),
+        ("in-sync replicas", old.min_insync_replicas, new.min_insync_replicas),
+        ("topic retention", old.retention, new.retention),
+        ("largest message", old.max_message_bytes, new.max_message_bytes),
+    ):
+        if before != after:
+            yield additive(path, f"{before} → {after}", _OPERATION)
+
+
+def _compare_rules(old: tuple[SqlRule, ...], new: tuple[SqlRule, ...]) -> Iterator[Change]:
+    before, after = ({rule.id: rule for rule in rules} for rules in (old, new))
+    for name in sorted(before.keys() | after.keys()):
+        was, now = before.get(name), after.get(name)
+        path = f"rule {name}"
+        if was == now:
+            continue
+        if now is None or now.severity == "warning":
+            yield additive(path, "removed" if now is None else "only warns", "no row is quarantined by it")
+        elif was is None or was.severity == "warning":
+            yield breaking(path, "added" if was is None else "quarantines", "rows that were good may be quarantined")
+        else:
+            yield breaking(path, "another predicate", "rows that were good may be quarantined")
