@@ -33,6 +33,47 @@ def lint(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Of the dataset: lower-case letters, digits and _.", show_default=False)],
+    *,
+    sample: Annotated[Path, typer.Option("--from", help="Sample messages, one JSON object a line.")],
+    key: Annotated[str, typer.Option(help="Columns of the merge key, with commas; by default found out.")] = "",
+    event_time: Annotated[str, typer.Option(help="Column of the event time; by default found out.")] = "",
+    region: Annotated[str, typer.Option(help="Column of the region; by default found out.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Draft a contract from sample messages, and say what was guessed. An existing one is never replaced."""
+    from dagster_project.contract.draft import Choice, draft
+    from dagster_project.contract.loader import load_contract
+    from dagster_project.contract.sample import read_messages
+    from dagster_project.errors import ContractError
+
+    target = Settings.from_environment().contracts / f"{name}.odcs.yaml"
+    choice = Choice(key=tuple(filter(None, key.split(","))), event_time=event_time, region=region)
+    try:
+        lines = sample.read_text(encoding="utf-8").splitlines()
+        drafted = draft(name, read_messages(lines), choice=choice)
+        with target.open("x", encoding="utf-8") as file:
+            file.write(drafted.text)
+    except FileExistsError as error:
+        raise ContractError(f"there is a contract {target}", remedy="choose another name, or edit that one") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContractError(f"{sample}: {error}", remedy="name a file of UTF-8 text") from error
+    try:
+        load_contract(target)
+    except ContractError:
+        target.unlink()  # a name that cannot be one, say; the project goes on without it
+        raise
+    if as_json:
+        print_json({"contract": target, "guesses": drafted.guesses})
+        return
+    console.print(f"{target}: please look at what was guessed", markup=False, soft_wrap=True)
+    for guess in drafted.guesses:
+        console.print(f"  {guess.path}: {guess.guess}", markup=False, soft_wrap=True)
+        console.print(f"      {guess.because}", style="dim", markup=False, soft_wrap=True)
+
+
+@app.command()
 def diff(old: _File, new: _File, *, as_json: AsJson = False) -> None:
     """Show each change between two versions as additive or breaking, with the reason; exit with 1 if any is breaking."""
     from dagster_project.contract.diff import compare

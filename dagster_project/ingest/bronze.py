@@ -232,13 +232,15 @@ def _deletes(dataset: Dataset, messages: pl.DataFrame) -> pl.DataFrame:
 
 
 def _batch(rows: pl.DataFrame, before: Cursor, after: Cursor, version: int, seconds: float) -> Batch:
-    kinds = dict(rows["_kind"].value_counts().iter_rows())
-    events = rows.filter(pl.col("_kind") == specs.EVENT)
-    reasons = rows.filter(pl.col("_kind") == specs.POISON).select(pl.col(ERROR).str.split(":").list.first())
+    counts = rows.select(*specs.KEYS, "_kind").group_by(pl.all()).len()
+    kinds = dict(counts.group_by("_kind").agg(pl.sum("len")).iter_rows())
+    events = counts.filter(pl.col("_kind") == specs.EVENT)
+    poison = rows.select("_kind", ERROR).filter(pl.col("_kind") == specs.POISON)
+    reasons = poison.select(pl.col(ERROR).str.split(":").list.first())
     return Batch(
         batch_id=after.batch_id,
         version=version,
-        rows={Key(date, region): count for date, region, count in events.group_by(specs.KEYS).len().iter_rows()},
+        rows={Key(date, region): count for date, region, _, count in events.iter_rows()},
         events=kinds.get(specs.EVENT, 0),
         poison=kinds.get(specs.POISON, 0),
         tombstones=kinds.get(specs.TOMBSTONE, 0),
