@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench bench-setup bench-verify help setup demo test dev lint screenshots chaos clean
+.PHONY: bench bench-setup bench-verify contracts help setup demo test dev lint screenshots chaos clean
 # Byte code makes every start after the first much faster; some CI environments switch it off.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -27,6 +27,9 @@ lint: setup ## Style, types, and the direction of imports
 	.venv/bin/ruff format --check
 	.venv/bin/basedpyright
 	.venv/bin/lint-imports
+
+contracts: setup ## Fail if a contract breaks what it says in the git revision LANDED=HEAD^
+	.venv/bin/lakehouse contract check --against $(or $(LANDED),HEAD^)
 
 screenshots: setup ## Take the pictures of the documentation anew
 	.venv/bin/python docs/screenshots.py
