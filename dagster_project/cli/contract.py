@@ -89,6 +89,29 @@ def diff(old: _File, new: _File, *, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def docs(
+    *,
+    out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("catalog"),
+    as_json: AsJson = False,
+) -> None:
+    """Write the catalog as static pages: one for each dataset and mart, and an index."""
+    from dagster_project.contract.loader import load_catalog
+    from dagster_project.errors import ConfigurationError
+    from dagster_project.pages.catalog import write_pages
+
+    try:
+        pages = write_pages(load_catalog(Settings.from_environment().contracts), out)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{out}: {error}", remedy="name a folder that can be written to, with --out"
+        ) from error
+    if as_json:
+        print_json(pages)
+    else:
+        console.print(f"{len(pages)} pages; open {pages[0]}", markup=False, soft_wrap=True)
+
+
+@app.command()
 def check(
     *,
     against: Annotated[str, typer.Option(help="The git revision whose contracts are in use.")] = "HEAD",

@@ -1,0 +1,106 @@
+"""The catalog as static pages: one for each dataset and mart, and an index. No script, no request to anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from dagster_project.contract.lineage import origins
+from dagster_project.contract.model import Catalog, Dataset, Mart
+from dagster_project.pages.words import duration, lines
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("dagster_project.pages", "."),
+    autoescape=True,  # names and texts of contracts are anybody's
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+Facts = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One station of the data; `page` is empty where there is none of its own."""
+
+    name: str
+    page: str = ""
+
+
+def write_pages(catalog: Catalog, folder: Path) -> list[Path]:
+    """Write all pages; returns them, the index first.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = {
+        "index.html": _render("index.html", "Contracts", datasets=catalog.datasets, marts=catalog.marts, page=_page)
+    }
+    pages |= {_page(dataset): _dataset(dataset, catalog) for dataset in catalog.datasets}
+    pages |= {_page(mart): _mart(mart, catalog) for mart in catalog.marts}
+    for name, text in pages.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in pages]
+
+
+def _render(template: str, title: str, **values: object) -> str:
+    return _TEMPLATES.get_template(template).render(title=title, **values)
+
+
+def _page(contract: Dataset | Mart) -> str:
+    # A dataset and a mart may have one name.
+    return f"{'dataset' if isinstance(contract, Dataset) else 'mart'}-{contract.name}.html"
+
+
+def _dataset(dataset: Dataset, catalog: Catalog) -> str:
+    facts: Facts = [
+        ("Topic", f"{dataset.topic.name}, {dataset.topic.partitions} Kafka partitions"),
+        ("Kept on the broker", duration(dataset.topic.retention)),
+        ("Key", ", ".join(dataset.merge_key)),
+        ("Of one key stays", "the newest version" if dataset.write_mode == "upsert" else "the first delivery"),
+        ("Event time", dataset.event_time),
+        ("Table partitions", f"UTC date of {dataset.partition_time} × {dataset.region} ({', '.join(dataset.regions)})"),
+        ("From", str(dataset.start_date)),
+        ("Allowed lateness", duration(dataset.allowed_lateness)),
+    ]
+    levels: Facts = [
+        ("Freshness", duration(dataset.slo.freshness)),
+        ("Latency", duration(dataset.slo.latency)),
+        ("Kept in Bronze", duration(dataset.slo.retention)),
+        ("Rows that may break a rule", f"{dataset.max_bad_rate:.1%}"),
+    ]
+    flow = [Step(name=dataset.topic.name), Step(name=f"bronze/{dataset.name}"), Step(name=f"silver/{dataset.name}")]
+    flow += [Step(name=f"gold/{mart.name}", page=_page(mart)) for mart in catalog.marts_of(dataset.name)]
+    return _render(
+        "contract.html",
+        f"{dataset.name}: dataset",
+        item=dataset,
+        kind="Dataset",
+        facts=facts,
+        levels=levels,
+        flow=flow,
+        lines=list(lines(dataset.columns)),
+        rules=dataset.rules,
+        lineage={},
+        sql="",
+    )
+
+
+def _mart(mart: Mart, catalog: Catalog) -> str:
+    flow = [Step(name=f"silver/{name}", page=_page(catalog.dataset(name))) for name in mart.inputs]
+    return _render(
+        "contract.html",
+        f"{mart.name}: mart",
+        item=mart,
+        kind="Mart",
+        facts=[("Key", ", ".join(mart.merge_key)), ("Table partitions", " × ".join(mart.partitioned_by))],
+        levels=[("Freshness", duration(mart.freshness))],
+        flow=[*flow, Step(name=f"gold/{mart.name}")],
+        lines=list(lines(mart.columns)),
+        rules=(),
+        lineage=origins(mart, catalog),
+        sql=mart.sql,
+    )
