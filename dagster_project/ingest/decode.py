@@ -42,9 +42,9 @@ class Decoder:
         Returns:
             One row a payload, in order: the contract's columns (all null where the payload is poison) and `_error`.
         """
-        text = _utf8(payloads).to_arrow(compat_level=pl.CompatLevel.oldest())
-        _, offsets, content = text.buffers()
-        offsets = np.frombuffer(offsets or bytes(8), np.int64)[text.offset : text.offset + len(text) + 1]
+        arrow = payloads.to_arrow(compat_level=pl.CompatLevel.oldest())
+        _, offsets, content = arrow.buffers()
+        offsets = np.frombuffer(offsets or bytes(8), np.int64)[arrow.offset : arrow.offset + len(arrow) + 1]
         content = np.frombuffer(content or b"", np.uint8)
         while (scanned := self._scan(content, offsets)) is None:
             self._elements *= 2
@@ -73,16 +73,23 @@ class Decoder:
         return _Scanned(layout=self._layout, content=content, slots=slots, doubts=doubts)
 
     def _replace(self, frame: pl.DataFrame, doubtful: npt.NDArray[np.int64], payloads: pl.Series) -> pl.DataFrame:
+        """The frame with what the doubtful payloads mean; they have no values in it yet."""
         rows: list[dict[str, object]] = []
-        for payload in payloads.gather(doubtful):
+        known: list[int] = []
+        reasons: list[str | None] = [None] * len(doubtful)
+        for place, payload in enumerate(payloads.gather(doubtful)):
             try:
-                rows.append({**exact.decode(payload, self._columns), ERROR: None})
+                rows.append(exact.decode(payload, self._columns))
+                known.append(place)
             except exact.Rejected as reason:
-                rows.append({ERROR: str(reason)})
+                reasons[place] = str(reason)
+        frame = frame.with_columns(frame[ERROR].scatter(doubtful, pl.Series(reasons, dtype=pl.String)))
+        if not rows:
+            return frame
         exactly = pl.DataFrame(rows, schema={**self._schema, ERROR: pl.String})
         # Each row from where it is known: those decoded exactly stand behind all others.
         order = np.arange(len(frame), dtype=np.uint32)
-        order[doubtful] = len(frame) + np.arange(len(doubtful), dtype=np.uint32)
+        order[doubtful[known]] = len(frame) + np.arange(len(rows), dtype=np.uint32)
         return pl.concat([frame, exactly], rechunk=True)[order]
 
 
@@ -138,21 +145,9 @@ class _Scanned:
         if not escaped.size:
             return found
         text = pl.Series(found)
-        plain = json.loads('["' + '","'.join(text.gather(escaped)) + '"]')
+        plain = json.loads('["' + '","'.join(text.gather(escaped).to_list()) + '"]')
         return text.scatter(escaped, pl.Series(plain, dtype=pl.String)).to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _valid(null: Marks) -> Array:
     return pa.py_buffer(np.packbits(~null, bitorder="little")) if null.any() else None
-
-
-def _utf8(payloads: pl.Series) -> pl.Series:
-    """Payloads as text; those that are not UTF-8 become empty, which is no JSON."""
-    try:
-        return payloads.cast(pl.String)
-    except pl.exceptions.PolarsError:
-        # Which of them it was is found by halves: bad ones are few.
-        if len(payloads) == 1:
-            return pl.Series([""], dtype=pl.String)
-        middle = len(payloads) // 2
-        return pl.concat([_utf8(payloads[:middle]), _utf8(payloads[middle:])])

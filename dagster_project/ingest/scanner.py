@@ -273,6 +273,12 @@ def _string(content: Bytes, place: int, end: int) -> tuple[int, bool]:
             return place + 1, escaped
         if found < ord(" "):
             return -1, False
+        if found >= 0x80:
+            length = _utf8(content, place, end)
+            if length < 0:
+                return -1, False
+            place += length
+            continue
         place += 1
         if found == ord("\\"):
             escaped = True
@@ -300,6 +306,31 @@ def _string(content: Bytes, place: int, end: int) -> tuple[int, bool]:
             ):
                 return -1, False
     return -1, False
+
+
+@_inner
+def _utf8(content: Bytes, place: int, end: int) -> int:
+    """Bytes of a character beyond ASCII, or -1. Source: table 3-7 of the Unicode standard, well-formed byte sequences."""
+    first, second = _at(content, place, end), _at(content, place + 1, end)
+    low, high = 0x80, 0xBF
+    if 0xC2 <= first <= 0xDF:
+        length = 2
+    elif 0xE0 <= first <= 0xEF:
+        length = 3
+        low = 0xA0 if first == 0xE0 else low
+        high = 0x9F if first == 0xED else high
+    elif 0xF0 <= first <= 0xF4:
+        length = 4
+        low = 0x90 if first == 0xF0 else low
+        high = 0x8F if first == 0xF4 else high
+    else:
+        return -1
+    if not low <= second <= high:
+        return -1
+    for index in range(place + 2, place + length):
+        if not 0x80 <= _at(content, index, end) <= 0xBF:
+            return -1
+    return length
 
 
 @_inner

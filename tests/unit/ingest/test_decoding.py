@@ -9,6 +9,7 @@ import sys
 import textwrap
 from decimal import Decimal
 from importlib.util import find_spec, module_from_spec
+from itertools import product
 from typing import Any
 
 import polars as pl
@@ -304,6 +305,24 @@ def test_warming_up_compiles_what_decoding_uses() -> None:
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True, timeout=120
     )
     assert answer.stdout == "True\n"
+
+
+def test_text_is_utf8_and_nothing_else() -> None:
+    edges = [0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0]
+    bytes_ = (bytes(some) for some in product(range(0x80, 0x100), edges, (0x80, 0xBF, 0xC0), (0x41, 0x80, 0xBF)))
+    batch = [b'{"text":"' + some[:length] + end for some in bytes_ for length in (1, 2, 3, 4) for end in (b'"}', b"")]
+    batch = list(dict.fromkeys(batch))
+    found = DECODERS["kinds"].decode(pl.Series(batch, dtype=pl.Binary)).select("text", ERROR).rows()
+    sound = [payload for payload, (text, _) in zip(batch, found, strict=True) if text is not None]
+    assert len(sound) > 500
+    for payload, (text, error) in zip(batch, found, strict=True):
+        try:
+            expected = json.loads(payload.decode("utf-8"))["text"]
+        except ValueError:
+            assert text is None
+            assert str(error).startswith(("payload.utf8", "payload.json"))
+        else:
+            assert (text, error) == (expected, None)
 
 
 def test_lists_of_any_length_find_room() -> None:
