@@ -18,6 +18,9 @@ _NOT_YET_LED = (
     BrokerError.LEADER_NOT_AVAILABLE,
     BrokerError.NOT_LEADER_FOR_PARTITION,
     BrokerError.UNKNOWN_TOPIC_OR_PART,
+    # Of a topic that was made anew the client may ask for the leader of the old one.
+    BrokerError.UNKNOWN_LEADER_EPOCH,
+    BrokerError.FENCED_LEADER_EPOCH,
 )
 _ELECTION_S = 0.2
 
