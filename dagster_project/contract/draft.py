@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from dagster_project.contract.infer import Guess, infer_columns
+from dagster_project.contract.infer import Guess, Report, infer_columns
 from dagster_project.contract.sample import observe
 from dagster_project.errors import ContractError
 
@@ -68,7 +68,7 @@ def _moment(text: str) -> dt.datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
-def _event_time(columns: Mapping[str, Mapping[str, Any]], choice: Choice, report: Any) -> str:
+def _event_time(columns: Mapping[str, Mapping[str, Any]], choice: Choice, report: Report) -> str:
     times = [name for name, item in columns.items() if item["logicalType"] == "timestamp" and item.get("required")]
     if choice.event_time:
         return _chosen(choice.event_time, times, "a timestamp that all messages have")
@@ -85,7 +85,7 @@ def _event_time(columns: Mapping[str, Mapping[str, Any]], choice: Choice, report
     return found
 
 
-def _region(columns: Mapping[str, Mapping[str, Any]], choice: Choice, report: Any) -> str:
+def _region(columns: Mapping[str, Mapping[str, Any]], choice: Choice, report: Report) -> str:
     enums = [name for name, item in columns.items() if "enum" in item and item.get("required")]
     if choice.region:
         return _chosen(choice.region, enums, "a string with few values that all messages have")
@@ -106,7 +106,7 @@ def _key(
     messages: Sequence[Mapping[str, Any]],
     choice: Choice,
     event_time: str,
-    report: Any,
+    report: Report,
 ) -> tuple[str, ...]:
     able = [name for name, item in columns.items() if item["logicalType"] in _KEY_TYPES and item.get("required")]
     if choice.key:
