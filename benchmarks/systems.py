@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.figures import VerdictError
@@ -13,6 +14,7 @@ from benchmarks.ground import BENCHMARKS, Ground
 from benchmarks.measure import Measured, measure
 from benchmarks.preload import Loaded
 from benchmarks.verdict import judge
+from dagster_project.launcher.forks import ALLOCATOR
 
 REPOSITORY = BENCHMARKS.parent
 # Libraries of the peers that the platform itself has no use for are in a virtual environment of their own.
@@ -28,19 +30,21 @@ class System:
     Attributes:
         module: of `benchmarks/peers`.
         has_tables: it writes Delta tables; otherwise only its rows are counted.
+        environment: variables that it is started with.
     """
 
     name: str
     module: str
     python: Path = Path(sys.executable)
     has_tables: bool = True
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_installed(self) -> bool:
         return self.python.exists()
 
 
-OURS = System(name="ours", module="ours")
+OURS = System(name="ours", module="ours", environment=ALLOCATOR)
 SYSTEMS = (
     OURS,
     System(name="floor", module="floor", has_tables=False),
@@ -76,7 +80,12 @@ def drain(system: System, loaded: Loaded, ground: Ground) -> Measured:
             out=out,
             log=logs / f"{system.name}.log",
             cwd=REPOSITORY,
-            environment={**os.environ, "LAKEHOUSE_URI": str(out), "LAKEHOUSE_HOME": str(out / "home")},
+            environment={
+                **os.environ,
+                **system.environment,
+                "LAKEHOUSE_URI": str(out),
+                "LAKEHOUSE_HOME": str(out / "home"),
+            },
             patience_s=_PATIENCE_S,
         )
         problems = judge(out, [loaded.oracle]) if system.has_tables else _counted(measured, loaded)

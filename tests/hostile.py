@@ -88,7 +88,7 @@ _ESCAPED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A message as the client library gives it.
+    """A message as it is sent to Kafka partition 0.
 
     Attributes:
         good: of a message that fits the contract, its columns as Python values.
@@ -100,24 +100,6 @@ class Record:
     fields: list[tuple[str, bytes | None]] | None = None
     good: dict[str, Any] | None = None
     sent_ms: int = int((EPOCH + dt.timedelta(days=30)).timestamp() * 1000)
-
-    def offset(self) -> int:
-        return self.place
-
-    def partition(self) -> int:
-        return 0
-
-    def value(self) -> bytes | None:
-        return self.content
-
-    def key(self) -> bytes | None:
-        return self.name
-
-    def headers(self) -> list[tuple[str, bytes | None]] | None:
-        return self.fields
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, self.sent_ms
 
 
 def records(*, seed: int, count: int, share_good: float = 0.3) -> Iterator[Record]:

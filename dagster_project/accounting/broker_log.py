@@ -26,9 +26,7 @@ def broker_log(topic: str, cursor: Cursor, *, bootstrap_servers: str) -> pl.Data
     offsets = {partition: max(first[partition], cursor.start[partition]) for partition in cursor.next}
     window = Offsets.of_bounds(offsets, cursor.next)
     parts: list[pl.DataFrame] = []
-    with reading(
-        bootstrap_servers=bootstrap_servers, topic=topic, offsets=offsets, group="lakehouse-verify"
-    ) as fetcher:
+    with reading(bootstrap_servers=bootstrap_servers, topic=topic, offsets=offsets) as fetcher:
         while True:
             fetched = fetcher.fetch(_LIMITS)
             found = fetched.messages.select(place(), CONTENT)

@@ -103,9 +103,7 @@ def _differences(mart: Mart, gold: Evidence, tables: dict[str, Table | None], *,
     wrong: list[str] = []
     for part in portions.partition_by("_portion", maintain_order=True):
         frames = {
-            name: table.rows(table.files().join(part, on=DATE_COLUMN, how="semi"))
-            .filter(~pl.col("_deleted"))
-            .collect(engine="in-memory")
+            name: table.rows(table.files().join(part, on=DATE_COLUMN, how="semi")).filter(~pl.col("_deleted"))
             for name, table in silvers.items()
         }
         wanted = run_sql(mart, frames)

@@ -94,20 +94,26 @@ def ingest(
         yield _skip(dataset, table, known, cursor)
         cursor = replace(cursor, batch_id=cursor.batch_id + 1)
     with (
-        reading(bootstrap_servers=bootstrap_servers, topic=topic.name, offsets=cursor.next, group=group) as fetcher,
-        ThreadPoolExecutor(1, thread_name_prefix="fetch") as pool,
+        reading(bootstrap_servers=bootstrap_servers, topic=topic.name, offsets=cursor.next) as fetcher,
+        ThreadPoolExecutor(1, thread_name_prefix="read") as pool,
     ):
-        coming = pool.submit(fetcher.fetch, limits)
+
+        def read(gather: float) -> tuple[Fetched, pl.DataFrame]:
+            fetched = fetcher.fetch(limits, gather=gather)
+            return fetched, place(dataset, fetched, decoder)
+
+        begun = cursor.next
+        coming = pool.submit(read, 0.0)
         active = time.monotonic()
         try:
             while True:
-                fetched = coming.result()
+                fetched, rows = coming.result()
                 began = time.monotonic()
-                if more := began < deadline:  # is read while this batch is decoded and written
-                    coming = pool.submit(fetcher.fetch, limits, gather=min(_GATHER_S, deadline - began))
+                if more := began < deadline:  # is read and decoded while this batch is written
+                    coming = pool.submit(read, min(_GATHER_S, deadline - began))
                 if fetched.next != cursor.next:
                     after = replace(cursor, next=fetched.next, batch_id=cursor.batch_id + 1)
-                    rows = place(dataset, fetched, decoder).with_columns(
+                    rows = rows.with_columns(
                         pl.lit(after.batch_id, pl.Int64).alias("_batch_id"),
                         pl.lit(dt.datetime.now(dt.UTC), TIMESTAMP).alias("_ingested_at"),
                     )
@@ -130,6 +136,8 @@ def ingest(
             bronze=table,
             start=cursor.start,
             end=cursor.next,
+            since=begun,
+            seen=fetcher.gaps.offsets(),
             batch_id=cursor.batch_id,
             storage=storage,
             bootstrap_servers=bootstrap_servers,

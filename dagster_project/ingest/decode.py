@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +13,12 @@ import pyarrow as pa
 from dagster_project.contract.dtypes import polars_schema
 from dagster_project.contract.model import Column, DataType
 from dagster_project.ingest import exact, scanner
+from dagster_project.ingest.arrow import Array, spans, valid
+from dagster_project.ingest.compiled import Bytes, Marks, Numbers, Sizes
 from dagster_project.ingest.layout import children, layout_of
-from dagster_project.ingest.scanner import ESCAPED, Bytes, Layout, Marks, Numbers, Sizes, Slots
+from dagster_project.ingest.scanner import ESCAPED, Layout, Slots
 from dagster_project.lake.specs import ERROR
 
-Array = Any  # pyarrow has no types
 # Elements of all lists of a payload, and slots of an empty batch. Twice as many are made where they do not suffice.
 _ELEMENTS, _FEWEST = 4, 64
 
@@ -128,26 +128,20 @@ class _Scanned:
             case "decimal":
                 wide = np.stack([value, value >> 63], axis=1)  # the upper half repeats the sign
                 kind = pa.decimal128(data_type.precision, data_type.scale)
-                return pa.Array.from_buffers(kind, len(value), [_valid(null), pa.py_buffer(wide)])
+                return pa.Array.from_buffers(kind, len(value), [valid(null), pa.py_buffer(wide)])
             case "timestamp":
-                return pa.Array.from_buffers(pa.timestamp("us", "UTC"), len(value), [_valid(null), pa.py_buffer(value)])
+                return pa.Array.from_buffers(pa.timestamp("us", "UTC"), len(value), [valid(null), pa.py_buffer(value)])
             case kind:
                 narrow = kind == "date" or data_type.bits == 32  # noqa: PLR2004 bits
                 arrow = pa.date32() if kind == "date" else pa.int32() if narrow else pa.int64()
                 value = value.astype(np.int32) if narrow else value
-                return pa.Array.from_buffers(arrow, len(value), [_valid(null), pa.py_buffer(value)])
+                return pa.Array.from_buffers(arrow, len(value), [valid(null), pa.py_buffer(value)])
 
     def _strings(self, starts: Numbers, sizes: Sizes) -> Array:
-        offsets, content = scanner.texts(self.content, starts, sizes)
-        buffers = [_valid(sizes < 0), pa.py_buffer(offsets), pa.py_buffer(content)]
-        found = pa.LargeStringArray.from_buffers(len(starts), buffers[1], buffers[2], buffers[0])
+        found = spans(pa.string_view(), self.content, starts, sizes)
         escaped = np.flatnonzero((sizes > 0) & (sizes >= ESCAPED))
         if not escaped.size:
             return found
         text = pl.Series(found)
         plain = json.loads('["' + '","'.join(text.gather(escaped).to_list()) + '"]')
         return text.scatter(escaped, pl.Series(plain, dtype=pl.String)).to_arrow(compat_level=pl.CompatLevel.oldest())
-
-
-def _valid(null: Marks) -> Array:
-    return pa.py_buffer(np.packbits(~null, bitorder="little")) if null.any() else None

@@ -24,6 +24,7 @@ _HUGE = 20  # decimal exponent that is beyond any 64-bit integer
 # Hours end at 23: some parsers take 24:00 for the next day, others do not.
 TIMESTAMP_PATTERN = r"\d{4}-\d\d-\d\d([T ]([01]\d|2[0-3]):\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]([01]\d|2[0-3]):\d\d)?)?"
 _TIMESTAMP = re.compile(TIMESTAMP_PATTERN)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _NAMES = {
     bool: "boolean",
@@ -123,7 +124,7 @@ def _convert(value: Any, data_type: DataType, path: str) -> Any:  # noqa: C901, 
     match data_type.kind, value:
         case "string", str():
             # A lone surrogate is legal in JSON's escapes and in no encoding.
-            if any("\ud800" <= character <= "\udfff" for character in value):
+            if _SURROGATE.search(value):
                 raise Rejected(f"{path}.utf8: lone surrogate")
             return value
         case "boolean", bool():

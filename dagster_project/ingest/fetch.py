@@ -4,41 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import polars as pl
-import pyarrow as pa
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
-from confluent_kafka import KafkaError as BrokerError
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from dagster_project.contract.dtypes import TIMESTAMP
-from dagster_project.errors import KafkaError, OffsetLossError
-from dagster_project.lake import specs
+from dagster_project.errors import KafkaError
 from dagster_project.topics.client import TIMEOUT_S
+from dagster_project.topics.log_runs import LogRuns
 
-CORRELATION_HEADER = "correlation_id"
-_HEADERS = specs.MESSAGE["_headers"]
-# Messages for one call into librdkafka: beyond some thousand the garbage collector costs more than the calls save.
-_PER_CALL = 2_000
-# Waiting this long for more messages before looking at the clock again.
-_POLL_S = 0.2
-_CONSUMER = {
-    "enable.auto.commit": False,  # the cursor is in Bronze
-    "auto.offset.reset": "error",  # a lost offset is an error, never a jump
-    "isolation.level": "read_committed",
-    "enable.partition.eof": True,  # says where the log ends, past control records that no message shows
-    "check.crcs": True,
-    # The defaults leave librdkafka idle most of the time; these keep it fetching ahead, within a bound on memory.
-    "queued.min.messages": 200_000,
-    "queued.max.messages.kbytes": 65_536,
-    "fetch.queue.backoff.ms": 2,
-    "fetch.wait.max.ms": 100,
-    "socket.timeout.ms": int(TIMEOUT_S * 1000),
-    "log_level": 0,  # what matters arrives as errors
-}
+if TYPE_CHECKING:
+    from dagster_project.ingest.records import Opened
+    from dagster_project.topics.feed import Feed
+
+# An answer of one leader, some ten thousand messages: of less, each costs as much as what it brings; all of it is in memory.
+_ANSWER_BYTES = 16 << 20
+# That a leader gathers, for a tenth of a second at most, once all there was is read: a steady stream comes in few answers.
+_TRICKLE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +52,25 @@ class Fetched:
 
 
 class Fetcher:
-    """Reads one topic from assigned offsets; made by `reading`."""
+    """Reads one topic from given offsets; made by `reading`.
 
-    def __init__(self, consumer: Consumer, topic: str, offsets: Mapping[int, int]) -> None:
-        self._consumer = consumer
+    Attributes:
+        gaps: offsets without a message so far, from the given ones on.
+    """
+
+    def __init__(self, feed: Feed, topic: str, offsets: Mapping[int, int]) -> None:
+        # Imported here: with all they need these take half a second, and few processes that could read a topic do.
+        from dagster_project.ingest import records
+
+        self._opening = records
+        self._feed = feed
         self._topic = topic
-        self._next = dict(offsets)
+        self._read = dict(offsets)  # from the log
+        self._next = dict(offsets)  # and handed out
+        self.gaps = LogRuns()
+        self._waiting: deque[Opened] = deque()  # what is between the two
         self._ended: set[int] = set()
+        self._silent_s = 0.0
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -86,80 +84,73 @@ class Fetcher:
             gather: seconds to go on for at least, unless the batch is full, though every partition is at its end.
 
         Raises:
-            KafkaError: the broker stopped answering.
+            KafkaError: the broker stopped answering, or a batch of the log is damaged.
             OffsetLossError: an offset was deleted before it was read.
         """
-        messages: list[Message] = []
-        silent_since = began = time.monotonic()
-        size, deadline = 0, began + limits.seconds
-        while len(messages) < limits.rows and size < limits.bytes and time.monotonic() < deadline:
+        parts = [self._opening.nothing()]
+        rows = size = 0
+        asked = False
+        began = time.monotonic()
+        while rows < limits.rows and size < limits.bytes and time.monotonic() < began + limits.seconds:
             if self._stopped.is_set():
                 break
-            answered = self._consumer.consume(min(_PER_CALL, limits.rows - len(messages)), _POLL_S)
-            arrived = [message for message in answered if message.error() is None]
-            # Of each Kafka partition the last one counts; offsets come in order.
-            last = {message.partition(): message.offset() for message in arrived}
-            for partition, offset in last.items():
-                assert partition is not None
-                assert offset is not None
-                self._next[partition] = offset + 1
-                self._ended.discard(partition)
-            for message in answered if len(arrived) < len(answered) else ():
-                if (error := message.error()) is not None:
-                    self._event(message, error)
-            messages += arrived
-            size += sum(map(len, arrived))
-            ended = len(self._ended) == len(self._next)
-            if answered or ended:
-                silent_since = time.monotonic()
-            if ended and time.monotonic() - began >= gather:
+            if self._waiting:
+                part = self._take(limits.rows - rows)
+                parts.append(part.messages)
+                rows, size = rows + len(part.messages), size + part.bytes
+            elif asked and self._caught_up() and time.monotonic() - began >= gather:
                 break
-            if time.monotonic() - silent_since > TIMEOUT_S:
-                raise self._unreachable("no answer")
-        return Fetched(
-            messages=_frame(messages, self._topic),
-            next=dict(self._next),
-            caught_up=len(self._ended) == len(self._next),
-        )
+            else:
+                self._ask()
+                asked = True
+        return Fetched(messages=pl.concat(parts), next=dict(self._next), caught_up=self._caught_up())
 
-    def _event(self, message: Message, error: BrokerError) -> None:
-        partition, offset = message.partition(), message.offset()
-        match error.code():
-            case BrokerError._PARTITION_EOF if partition is not None and offset is not None:
-                # An end that messages of the same answer have gone past was none.
-                if offset >= self._next[partition]:
-                    self._next[partition] = offset
-                    self._ended.add(partition)
-            case BrokerError._AUTO_OFFSET_RESET | BrokerError.OFFSET_OUT_OF_RANGE:
-                raise OffsetLossError(
-                    f"topic {self._topic!r}, partition {partition}: {error.str()}",
-                    expected="every offset to be there until it was read",
-                    remedy="nothing was skipped; the next run says which offsets are gone, and so does `lakehouse loss list`",
-                )
-            case BrokerError._ALL_BROKERS_DOWN | BrokerError._AUTHENTICATION | BrokerError.TOPIC_AUTHORIZATION_FAILED:
-                raise self._unreachable(error.str())
-            case _ if error.retriable() or error.code() == BrokerError._TRANSPORT:
-                pass  # librdkafka tries again; silence beyond the time-out is the error
-            case _:
-                raise self._unreachable(error.str())
+    def _caught_up(self) -> bool:
+        return not self._waiting and len(self._ended) == len(self._next)
 
-    def _unreachable(self, reason: str) -> KafkaError:
-        return KafkaError(
-            f"reading topic {self._topic!r} failed: {reason}",
-            expected=f"the broker to answer within {TIMEOUT_S:.0f} s",
-            remedy="see `lakehouse status`; what was committed stays, the next run reads on from there",
-        )
+    def _ask(self) -> None:
+        """Fetch what there is, as far as one answer of each leader goes."""
+        began = time.monotonic()
+        fewest = _TRICKLE_BYTES if self._caught_up() else 1
+        for portion in self._feed.read(dict(self._read), fewest_bytes=fewest):
+            partition = portion.partition
+            part = self._opening.opened(portion, topic=self._topic, following=self._read[partition])
+            if part.next > self._read[partition]:
+                self._read[partition] = part.next
+                for run in part.gaps:
+                    self.gaps.add(partition, run.first, run.last, run.kind)
+                self._waiting.append(part)
+            elif part.next < portion.end:
+                continue  # there should have been something
+            began, self._silent_s = time.monotonic(), 0.0
+            (self._ended.add if part.next >= portion.end else self._ended.discard)(partition)
+        self._silent_s += time.monotonic() - began
+        if self._silent_s > TIMEOUT_S:
+            raise KafkaError(
+                f"reading topic {self._topic!r} failed: {self._feed.problem or 'empty answers'}",
+                expected=f"the broker to answer within {TIMEOUT_S:.0f} s",
+                remedy="see `lakehouse status`; what was committed stays, the next run reads on from there",
+            )
+
+    def _take(self, most: int) -> Opened:
+        """Hand out what was read first, up to so many messages of it."""
+        part = self._waiting.popleft()
+        if (count := len(part.messages)) > most:
+            rest = part.messages[most:]
+            size = part.bytes * most // count
+            self._waiting.appendleft(replace(part, messages=rest, bytes=part.bytes - size))
+            part = replace(part, messages=part.messages[:most], next=int(rest["_kafka_offset"][0]), bytes=size)
+        self._next[part.partition] = part.next
+        return part
 
 
 @contextmanager
-def reading(*, bootstrap_servers: str, topic: str, offsets: Mapping[int, int], group: str) -> Generator[Fetcher]:
-    """Assign all partitions at the given offsets; the group is for monitoring only and never decides what is read."""
-    consumer = Consumer({**_CONSUMER, "bootstrap.servers": bootstrap_servers, "group.id": group})
-    try:
-        consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in offsets.items()])
-        yield Fetcher(consumer, topic, offsets)
-    finally:
-        consumer.close()
+def reading(*, bootstrap_servers: str, topic: str, offsets: Mapping[int, int]) -> Generator[Fetcher]:
+    """Read all Kafka partitions from the given offsets; no group has a say in it."""
+    from dagster_project.topics.feed import Feed
+
+    with Feed(topic, bootstrap_servers=bootstrap_servers, most_bytes=_ANSWER_BYTES) as feed:
+        yield Fetcher(feed, topic, offsets)
 
 
 def publish_offsets(*, bootstrap_servers: str, topic: str, offsets: Mapping[int, int], group: str) -> str | None:
@@ -179,52 +170,3 @@ def publish_offsets(*, bootstrap_servers: str, topic: str, offsets: Mapping[int,
     finally:
         consumer.close()
     return None
-
-
-def _frame(messages: list[Message], topic: str) -> pl.DataFrame:
-    headers = [message.headers() for message in messages]
-    own, entries = (
-        _headers(headers) if any(headers) else (None, pl.repeat([], len(messages), dtype=_HEADERS, eager=True))
-    )
-    places = pl.DataFrame(
-        {
-            "_kafka_partition": pl.Series([message.partition() for message in messages], dtype=pl.Int32),
-            "_kafka_offset": pl.Series([message.offset() for message in messages], dtype=pl.Int64),
-        }
-    )
-    # Without a header the coordinates say as much.
-    coordinates = pl.format("{}/{}/{}", pl.lit(topic), "_kafka_partition", "_kafka_offset")
-    return places.with_columns(
-        pl.Series([message.timestamp()[1] for message in messages], dtype=pl.Int64)
-        .cast(pl.Datetime("ms", "UTC"))
-        .cast(TIMESTAMP)
-        .alias("_kafka_timestamp"),
-        (coordinates if own is None else pl.coalesce(own, coordinates)).alias("_correlation_id"),
-        pl.Series("_key", [message.key() for message in messages], dtype=pl.Binary),
-        pl.Series("_payload", [message.value() for message in messages], dtype=pl.Binary),
-        entries.alias("_headers"),
-    )
-
-
-def _headers(headers: list[Any]) -> tuple[pl.Series, pl.Series]:
-    """Correlation ids, null where there is none, and all headers as a list column."""
-    keys: list[str] = []
-    values: list[bytes | None] = []
-    ends = [0]
-    correlations: list[str | None] = []
-    for entries in headers:
-        correlation: str | None = None
-        # Values come as they were sent: librdkafka knows no text.
-        for key, value in entries or ():
-            keys.append(key)
-            values.append(value)
-            if key == CORRELATION_HEADER and value:
-                correlation = value.decode("utf-8", "replace")
-        ends.append(len(keys))
-        correlations.append(correlation)
-    pairs = pl.DataFrame(
-        {"key": pl.Series(keys, dtype=pl.String), "value": pl.Series(values, dtype=pl.Binary)}
-    ).to_struct()
-    # Arrow knows lists by their ends, which polars would have to find out by grouping.
-    lists = pa.LargeListArray.from_arrays(pl.Series(ends, dtype=pl.Int64).to_arrow(), pairs.to_arrow())
-    return pl.Series(correlations, dtype=pl.String), pl.Series(lists)

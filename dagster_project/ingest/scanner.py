@@ -1,25 +1,16 @@
 """The fast decoder's kernel: the values of a contract's columns from JSON texts, in one pass over their bytes.
 
-Compiled by numba, or run as plain Python with `NUMBA_DISABLE_JIT=1`, with the same outcome. It is strict, and it knows the
-usual spellings only: a text with anything else in it is marked as doubtful, and says nothing. No doubt means that the
-values are those which `exact` would find.
-
-All kernels are in this one module: numba keeps what it compiled until this file changes, and looks at no other.
+It is strict, and it knows the usual spellings only: a text with anything else in it is marked as doubtful, and says nothing.
+No doubt means that the values are those which `exact` would find.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
-import numba
 import numpy as np
-import numpy.typing as npt
 
-Bytes = npt.NDArray[np.uint8]
-Numbers = npt.NDArray[np.int64]
-Sizes = npt.NDArray[np.int32]
-Marks = npt.NDArray[np.bool_]
+from dagster_project.ingest.compiled import Bytes, Marks, Numbers, Sizes, inner, kernel
 
 STRING, INTEGER, NUMBER, DECIMAL, BOOLEAN, TIMESTAMP, DATE, LIST, STRUCT = range(9)
 # In the size of a string that has escapes in it.
@@ -29,22 +20,10 @@ DEPTH = 60
 # Longer than any double that was printed to be read again, and exponents of more digits come near to overflow.
 _DOUBLE, _EXPONENT = 24, 2
 _DIGITS = 18  # of any integer that fits 64 bits whatever they are
+_SHORT = 12  # bytes fit into a view
+# Bytes that mean nothing in particular within a string: printable ASCII but quotes and backslashes.
+_PLAIN = np.array([0x20 <= code < 0x80 and chr(code) not in '"\\' for code in range(256)])
 _DONE, _DOUBTFUL, _FULL = 0, 1, 2
-
-_Function = TypeVar("_Function", bound=Callable[..., object])
-
-
-def _kernel(function: _Function) -> _Function:
-    """Compile a function that Python calls; other threads go on while it works."""
-    compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    return compiled
-
-
-def _inner(function: _Function) -> _Function:
-    """Compile a function that only kernels call, as part of them: it needs no way in from Python."""
-    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    compiled: Any = numba.njit(nogil=True, error_model="numpy", **options)(function)
-    return compiled
 
 
 class Layout(NamedTuple):
@@ -92,7 +71,7 @@ class Slots(NamedTuple):
     used: Numbers
 
 
-@_kernel
+@kernel
 def scan(content: Bytes, offsets: Numbers, layout: Layout, slots: Slots, doubts: Marks) -> bool:
     """Scan all texts; false if a level has too few slots.
 
@@ -119,21 +98,32 @@ def scan(content: Bytes, offsets: Numbers, layout: Layout, slots: Slots, doubts:
     return True
 
 
-@_kernel
-def texts(content: Bytes, starts: Numbers, sizes: Sizes) -> tuple[Numbers, Bytes]:
-    """Copy texts out of others: where each begins, and their bytes."""
-    offsets = np.zeros(len(starts) + 1, np.int64)
+@kernel
+def views(content: Bytes, starts: Numbers, sizes: Sizes) -> Bytes:
+    """Texts within others as Arrow's views, of 16 bytes each.
+
+    First the size, then the text itself if it is short, or else how it begins, the number of its buffer, which is 0, and
+    where it is there: https://arrow.apache.org/docs/format/Columnar.html, variable-size binary view layout.
+    """
+    found = np.zeros((len(starts), 16), np.uint8)
     for row in range(len(starts)):
-        offsets[row + 1] = offsets[row] + (sizes[row] & (ESCAPED - 1) if sizes[row] > 0 else 0)
-    copied = np.empty(offsets[-1], np.uint8)
-    for row in range(len(starts)):
-        start = starts[row] - offsets[row]
-        for place in range(offsets[row], offsets[row + 1]):
-            copied[place] = content[start + place]
-    return offsets, copied
+        start, size = starts[row], sizes[row] & (ESCAPED - 1)
+        if sizes[row] <= 0:
+            continue
+        view = found[row]
+        for byte in range(4):
+            view[byte] = (size >> (8 * byte)) & 0xFF
+        if size <= _SHORT:
+            for byte in range(size):
+                view[4 + byte] = content[start + byte]
+        else:
+            for byte in range(4):
+                view[4 + byte] = content[start + byte]
+                view[12 + byte] = (start >> (8 * byte)) & 0xFF
+    return found
 
 
-@_inner
+@inner
 def _clear(layout: Layout, slots: Slots, level: int, slot: int) -> None:
     for index in range(layout.member_at[level], layout.member_at[level + 1]):
         place = slots.base[layout.members[index]] + slot
@@ -141,13 +131,13 @@ def _clear(layout: Layout, slots: Slots, level: int, slot: int) -> None:
         slots.size[place] = -1
 
 
-@_inner
+@inner
 def _text(
     content: Bytes, place: int, end: int, layout: Layout, slots: Slots, stamps: Numbers, stack: Numbers, serial: int
 ) -> tuple[int, int]:
     """One text: how it ended, and the serial number of the last object."""
     base, value, size, used = slots
-    kinds, first_child, _, _, inner, whole, scale, _, _, _, _ = layout
+    kinds, first_child, children, _, inner, whole, scale, _, _, _, _ = layout
     place = _blank(content, place, end)
     if _at(content, place, end) != ord("{"):
         return _DOUBTFUL, serial
@@ -186,11 +176,15 @@ def _text(
             stack[depth, 2] += 1
             _clear(layout, slots, level, slot)
         else:
-            start = place + 1
-            place, escaped = _string(content, place, end)
-            if place < 0 or escaped:
-                return _DOUBTFUL, serial
-            child = _child(content, start, place - 1, layout, node, stack[depth, 3])
+            child = stack[depth, 3]
+            past = _named(content, place, end, layout, child) if child < first_child[node] + children[node] else -1
+            if past < 0:
+                start = place + 1
+                past, escaped = _string(content, place, end)
+                if past < 0 or escaped:
+                    return _DOUBTFUL, serial
+                child = _child(content, start, past - 1, layout, node, child)
+            place = past
             place = _blank(content, place, end)
             if _at(content, place, end) != ord(":"):
                 return _DOUBTFUL, serial
@@ -228,7 +222,20 @@ def _text(
             size[base[child] + slot] = length
 
 
-@_inner
+@inner
+def _named(content: Bytes, place: int, end: int, layout: Layout, child: int) -> int:
+    """Past the child's name in quotes, or -1 if something else is there."""
+    name = layout.name_at[child]
+    length = layout.name_at[child + 1] - name
+    if end - place < length + 2 or content[place] != ord('"') or content[place + length + 1] != ord('"'):
+        return -1
+    for index in range(length):
+        if layout.names[name + index] != content[place + 1 + index]:
+            return -1
+    return place + length + 2
+
+
+@inner
 def _child(content: Bytes, start: int, end: int, layout: Layout, node: int, expected: int) -> int:
     """The child of this name, or -1; producers keep the order of fields, so that the first guess is mostly right."""
     first, count = layout.first[node], layout.children[node]
@@ -247,20 +254,20 @@ def _child(content: Bytes, start: int, end: int, layout: Layout, node: int, expe
     return -1
 
 
-@_inner
+@inner
 def _at(content: Bytes, place: int, end: int) -> int:
     """The byte there; 0, which no JSON has outside of strings, past the end."""
     return int(content[place]) if place < end else 0
 
 
-@_inner
+@inner
 def _blank(content: Bytes, place: int, end: int) -> int:
     while place < end and (content[place] == 32 or content[place] == 10 or content[place] == 13 or content[place] == 9):
         place += 1
     return place
 
 
-@_inner
+@inner
 def _string(content: Bytes, place: int, end: int) -> tuple[int, bool]:
     """Past the closing quote, and whether there are escapes; -1 if it is none."""
     if _at(content, place, end) != ord('"'):
@@ -268,7 +275,9 @@ def _string(content: Bytes, place: int, end: int) -> tuple[int, bool]:
     place += 1
     escaped = False
     while place < end:
-        found = int(content[place])
+        while place < end and _PLAIN[content[place]]:
+            place += 1
+        found = _at(content, place, end)
         if found == ord('"'):
             return place + 1, escaped
         if found < ord(" "):
@@ -308,7 +317,7 @@ def _string(content: Bytes, place: int, end: int) -> tuple[int, bool]:
     return -1, False
 
 
-@_inner
+@inner
 def _utf8(content: Bytes, place: int, end: int) -> int:
     """Bytes of a character beyond ASCII, or -1. Source: table 3-7 of the Unicode standard, well-formed byte sequences."""
     first, second = _at(content, place, end), _at(content, place + 1, end)
@@ -333,7 +342,7 @@ def _utf8(content: Bytes, place: int, end: int) -> int:
     return length
 
 
-@_inner
+@inner
 def _hex(content: Bytes, place: int, end: int) -> int:
     """Four hexadecimal digits, or -1."""
     value = 0
@@ -348,7 +357,7 @@ def _hex(content: Bytes, place: int, end: int) -> int:
     return value
 
 
-@_inner
+@inner
 def _word(content: Bytes, place: int, end: int) -> int:
     """Past `true`, `false` or `null`; -1 if it is none."""
     first, second = _at(content, place, end), _at(content, place + 1, end)
@@ -362,14 +371,14 @@ def _word(content: Bytes, place: int, end: int) -> int:
     return -1
 
 
-@_inner
+@inner
 def _digits(content: Bytes, place: int, end: int) -> int:
     while place < end and 48 <= content[place] <= 57:
         place += 1
     return place
 
 
-@_inner
+@inner
 def _number(content: Bytes, place: int, end: int) -> int:
     """Past a number of reasonable length; -1 if it is none."""
     start = place
@@ -395,7 +404,7 @@ def _number(content: Bytes, place: int, end: int) -> int:
     return place if place - start <= _DOUBLE else -1
 
 
-@_inner
+@inner
 def _name(content: Bytes, place: int, end: int) -> int:
     """Past the name of a field and its colon; -1 if it is none."""
     place, _ = _string(content, place, end)
@@ -405,7 +414,7 @@ def _name(content: Bytes, place: int, end: int) -> int:
     return _blank(content, place + 1, end) if _at(content, place, end) == ord(":") else -1
 
 
-@_inner
+@inner
 def _skip(content: Bytes, place: int, end: int) -> int:
     """Past any value; -1 if it is none."""
     objects = 0  # a bit for each level: whether it is an object
@@ -448,7 +457,7 @@ def _skip(content: Bytes, place: int, end: int) -> int:
     return -1
 
 
-@_inner
+@inner
 def _scalar(content: Bytes, place: int, end: int, kind: int, whole: int, scale: int) -> tuple[int, int, int]:
     """Past a scalar, its value and its size; -1 where it is doubtful."""
     if kind == STRING:
@@ -483,7 +492,7 @@ def _scalar(content: Bytes, place: int, end: int, kind: int, whole: int, scale: 
     return (past + 1 if past >= 0 and _at(content, past, end) == ord('"') else -1), value, 0
 
 
-@_inner
+@inner
 def _decimal(content: Bytes, place: int, end: int, whole: int, scale: int) -> tuple[int, int]:
     """Past a number without an exponent, and its value in units of the last decimal."""
     negative = _at(content, place, end) == ord("-")
@@ -517,7 +526,7 @@ def _decimal(content: Bytes, place: int, end: int, whole: int, scale: int) -> tu
     return place, -value if negative else value
 
 
-@_inner
+@inner
 def _pair(content: Bytes, place: int, end: int, most: int) -> int:
     """A number of two digits, or -1."""
     if place + 2 > end:
@@ -527,7 +536,7 @@ def _pair(content: Bytes, place: int, end: int, most: int) -> int:
     return value if 0 <= tens <= 9 and 0 <= ones <= 9 and value <= most else -1
 
 
-@_inner
+@inner
 def _date(content: Bytes, place: int, end: int) -> tuple[int, int]:
     """Past YYYY-MM-DD, and days since 1970-01-01 in the Gregorian calendar.
 
@@ -552,7 +561,7 @@ def _date(content: Bytes, place: int, end: int) -> tuple[int, int]:
     return place + 10, before + (153 * ((month + 9) % 12) + 2) // 5 + day - 1 - 719_468
 
 
-@_inner
+@inner
 def _timestamp(content: Bytes, place: int, end: int) -> tuple[int, int]:
     """Past an ISO 8601 date and time, and microseconds since the epoch; without a zone it is UTC."""
     place, days = _date(content, place, end)

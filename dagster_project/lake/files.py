@@ -29,6 +29,7 @@ def write_files(
     uri: str,
     partition_by: Sequence[str],
     statistics: Sequence[str],
+    own_statistics: bool = True,
     data_change: bool = True,
 ) -> list[AddAction]:
     """Write a frame as one Parquet file a table partition; no reader sees them until the actions are committed.
@@ -36,6 +37,7 @@ def write_files(
     Args:
         frame: rows, with the partition columns among them.
         statistics: columns whose minimum and maximum go into the log, so that readers can skip files.
+        own_statistics: whether the files have those of all columns, so that readers can skip parts of them.
         data_change: whether the rows are new; if not, they stand in for files that the same commit removes.
     """
     if frame.is_empty():
@@ -47,7 +49,7 @@ def write_files(
         folder = "/".join(f"{name}={value or _NULL_FOLDER}" for name, value in values.items())
         path = f"{folder}/{uuid.uuid4().hex}.parquet"
         buffer = io.BytesIO()
-        rows.write_parquet(buffer, compression="zstd", compression_level=_ZSTD_LEVEL)
+        rows.write_parquet(buffer, compression="zstd", compression_level=_ZSTD_LEVEL, statistics=own_statistics)
         content = buffer.getvalue()
         filesystem.pipe_file(f"{uri}/{path}", content)
         return AddAction(

@@ -62,6 +62,7 @@ def bronze(dataset: Dataset) -> TableSpec:
         },
         partition_by=KEYS,
         statistics=("_batch_id", "_kind", "_kafka_offset", dataset.event_time),
+        own_statistics=False,
         many_writers=True,
         description=f"Messages of {dataset.topic.name} as received.",
     )

@@ -35,6 +35,7 @@ class TableSpec:
 
     Attributes:
         statistics: columns whose bounds go into the log for each file.
+        own_statistics: whether the files have bounds of all columns, too. Bounds of payloads cost much and help nobody.
         many_writers: appends of other writers may come between reading and committing. Where not, a commit is refused
             unless it is the very next version, so a cursor may name the version that it is committed as.
     """
@@ -44,6 +45,7 @@ class TableSpec:
     schema: Mapping[str, pl.DataType]
     partition_by: tuple[str, ...]
     statistics: tuple[str, ...] = ()
+    own_statistics: bool = True
     many_writers: bool = False
     description: str = ""
 
@@ -215,6 +217,7 @@ class Table:
             uri=self.uri,
             partition_by=self.spec.partition_by,
             statistics=self.spec.statistics,
+            own_statistics=self.spec.own_statistics,
             data_change=data_change,
         )
         if self.spec.many_writers and remove is not None and not remove.is_empty():

@@ -1,5 +1,6 @@
 """The process that runs are forked off, with what they share imported. Imports nothing itself, so that it can start first."""
 
+import os
 from multiprocessing import forkserver, get_context
 
 # Imported once and shared by all runs. None of these starts a thread, for threads do not survive a fork: polars, Arrow
@@ -14,13 +15,20 @@ PRELOADED = (
     "confluent_kafka",
     "duckdb",
     "jsonschema",
+    "kafka.net.compat",
+    "kafka.protocol.consumer",
     "s3fs",
     "sqlglot.lineage",
 )
+# polars' allocator gives memory back to the system half a second after its last use and asks for it again with the next
+# batch: a tenth of a run's CPU time went into the kernel's zeroing of pages. A run holds on to it for longer than a batch takes.
+ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:10000,muzzy_decay_ms:10000"}
 FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload(list(PRELOADED))
 
 
 def start() -> None:
     """Start it, unless it runs; returns before it has imported anything."""
+    for name, value in ALLOCATOR.items():
+        os.environ.setdefault(name, value)
     forkserver.ensure_running()

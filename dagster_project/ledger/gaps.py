@@ -1,4 +1,4 @@
-"""Gaps of the offsets that Bronze has read: which kind each is, asked of the broker while it still knows."""
+"""Gaps of the offsets that Bronze has read: which kind each is, as it was seen, or asked of the broker while it still knows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.ledger.ledger import Entry, Ledger, write
+from dagster_project.topics.batches import Kind
 from dagster_project.topics.broker import Broker
 from dagster_project.topics.log import read_log
 from dagster_project.topics.offsets import Offsets, place
@@ -22,6 +23,8 @@ def record_gaps(
     bronze: Table,
     start: Mapping[int, int],
     end: Mapping[int, int],
+    since: Mapping[int, int],
+    seen: Mapping[Kind, Offsets],
     batch_id: int,
     storage: Storage,
     bootstrap_servers: str,
@@ -30,6 +33,7 @@ def record_gaps(
 
     Args:
         start, end: by Kafka partition, Bronze's first and next offset.
+        since, seen: the gaps that this run has seen itself, by kind, and from which offsets on it looked.
         batch_id: of Bronze's last batch.
 
     Returns:
@@ -50,18 +54,21 @@ def record_gaps(
     window = Offsets.of_bounds(begin, end)
     if not window:
         return 0
+    # What a run before this one has read and did not live to record.
+    until = {partition: min(max(begin[partition], since[partition]), end[partition]) for partition in end}
+    older = Offsets.of_bounds(begin, until)
     kept = {partition: max(offset, topic.first.get(partition, 0)) for partition, offset in begin.items()}
-    log = read_log(topic.name, start=kept, end=end, bootstrap_servers=bootstrap_servers)
-    unseen = window - Offsets.union(*log.values()) - known
+    log = read_log(topic.name, start=kept, end=until, bootstrap_servers=bootstrap_servers)
+    unseen = older - Offsets.union(*log.values()) - known
     compacted = log["compacted"]
     if compacted or unseen:
         # Of what the broker no longer has, only that is a gap which had gone before it was read.
         read = _read(bronze, begin)
         compacted, unseen = compacted - read - known, unseen - read
     entries = [
-        Entry(offsets=log["control"], kind="control"),
-        Entry(offsets=log["aborted"], kind="aborted"),
-        Entry(offsets=compacted, kind="compacted"),
+        Entry(offsets=log["control"] | (seen["control"] & window), kind="control"),
+        Entry(offsets=log["aborted"] | (seen["aborted"] & window), kind="aborted"),
+        Entry(offsets=compacted | (seen["compacted"] & window), kind="compacted"),
         Entry(offsets=unseen, kind="unseen", note="deleted from the broker before it was looked at"),
     ]
     if table is None:

@@ -30,7 +30,7 @@ def messages(topic: str, *, bootstrap_servers: str, settled: bool) -> Iterator[p
     end = broker.written(found) if settled else found.end
     # A deadline that only counts once nothing more comes: a long topic may take as long as it takes.
     waiting_since = time.monotonic()
-    with reading(bootstrap_servers=bootstrap_servers, topic=topic, offsets=found.first, group="lakehouse-outbox") as at:
+    with reading(bootstrap_servers=bootstrap_servers, topic=topic, offsets=found.first) as at:
         while True:
             fetched = at.fetch(Limits())
             if not fetched.messages.is_empty():

@@ -18,7 +18,7 @@ from dagster_project.lake.table import Table
 from dagster_project.refine.plan import cursor_keys, cursor_name, pending_gold, still_planned, within
 
 # Silver rows that one statement looks at: bounds memory whatever the backlog.
-_ROWS = 2_000_000
+_ROWS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +58,8 @@ def compute(
             still_planned(gold, before, cursor_keys(gold.cursors(), f"silver/{name}"), portion)
         on = list(mart.partitioned_by)
         wanted = frame_of(portion).select(on)
-        frames = {
-            name: silver.rows(silver.files().join(wanted, on=on, how="semi")).filter(~pl.col("_deleted")).collect()
-            for name, silver in silvers.items()
-        }
-        rows = run_sql(mart, frames)
+        files = {name: silver.files().join(wanted, on=on, how="semi") for name, silver in silvers.items()}
+        rows = run_sql(mart, {name: silvers[name].rows(own).filter(~pl.col("_deleted")) for name, own in files.items()})
         _check_keys(mart, rows, wanted)
         gold.commit(
             rows,
@@ -77,13 +74,15 @@ def compute(
         counts = {Key(row[0], row[1] if len(on) > 1 else None): row[-1] for row in rows.group_by(on).len().iter_rows()}
         yield Computed(
             rows={key: counts.get(key, 0) for key in portion},
-            read=sum(map(len, frames.values())),
+            read=sum(int(own["num_records"].sum()) for own in files.values()),
             inputs={name: silver.version for name, silver in silvers.items()},
         )
 
 
-def run_sql(mart: Mart, inputs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+def run_sql(mart: Mart, inputs: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
     """Run a mart's SQL over frames that stand for `silver.<name>`; columns come back in the contract's order and types.
+
+    DuckDB asks them for the columns that the SQL is about; no others are read.
 
     Raises:
         ContractError: the SQL fails, or its columns are not the contract's.
@@ -91,7 +90,7 @@ def run_sql(mart: Mart, inputs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     with duckdb.connect(config={"enable_external_access": False}) as connection:
         connection.execute("SET TimeZone = 'UTC'; CREATE SCHEMA silver")
         for name, frame in inputs.items():
-            connection.register(f"_{name}", frame.to_arrow())
+            connection.register(f"_{name}", frame)
             connection.execute(f'CREATE VIEW silver."{name}" AS SELECT * FROM "_{name}"')
         try:
             result = pl.DataFrame(connection.sql(mart.sql).to_arrow_table())

@@ -6,6 +6,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import polars as pl
 
@@ -18,8 +19,9 @@ from dagster_project.lake.table import Table
 from dagster_project.quality.gate import judge
 from dagster_project.refine.merge import Merge, merge
 from dagster_project.refine.plan import cursor_name, pending_files, progress, still_planned, within
+from dagster_project.topics.offsets import place
 
-# Rows of one commit: bounds memory at some hundred MB whatever the backlog.
+# Rows of one commit: bounds memory at some hundred MB whatever the backlog and however large a table partition is.
 _ROWS = 500_000
 _PLACE = ["_kafka_partition", "_kafka_offset"]
 
@@ -62,39 +64,77 @@ def refine(
     silver = Table.open(specs.silver(dataset), storage=storage)
     quarantine = Table.open(specs.quarantine(dataset), storage=storage)
     chosen = None if keys is None else list(keys)
-    planned = progress(silver)
+    planned = dict(progress(silver))
     files = pending_files(bronze, {} if afresh else planned)
     files = files.join(frame_of(within(keys_of(files), chosen)), on=specs.KEYS, how="semi", nulls_equal=True)
     for part in _portions(files):
-        rows = _new_rows(bronze, part, silver)
-        verdict = judge(dataset, rows)
-        through = {
-            Key(date, region): last
-            for date, region, last in part.group_by(specs.KEYS).agg(pl.max("max._batch_id")).iter_rows()
-        }
-        _quarantine(quarantine, verdict.bad, through, bronze=bronze, files=part)
-        still_planned(silver, planned, progress(silver), through)
-        merged = merge(dataset, silver, verdict.good)
-        _publish(silver, merged, through)
-        yield Refined(
-            read=_counts(rows),
-            written=_counts(merged.added),
-            superseded=merged.superseded,
-            quarantined=len(verdict.bad),
-            deleted=merged.deleted,
-            reasons=dict(Counter(verdict.bad["_reasons"].explode()).most_common()),
-            warnings=verdict.warnings,
-        )
+        # What it holds is gone before the next one is read.
+        refined, through = _refine(dataset, part, planned, bronze=bronze, silver=silver, quarantine=quarantine)
+        planned |= through
+        yield refined
+
+
+def _refine(
+    dataset: Dataset,
+    files: pl.DataFrame,
+    planned: Mapping[Key, int],
+    *,
+    bronze: Table,
+    silver: Table,
+    quarantine: Table,
+) -> tuple[Refined, dict[Key, int]]:
+    """Work on some files in one commit; returns what it did, and by table partition the last batch that is done now."""
+    rows = _new_rows(bronze, files, silver)
+    verdict = judge(dataset, rows)
+    read = _counts(rows)
+    del rows
+    through = {
+        # Of what is judged afresh, the cursor is further on already, and stays.
+        (key := Key(date, region)): max(last, planned.get(key, last))
+        for date, region, last in files.group_by(specs.KEYS).agg(pl.max("max._batch_id")).iter_rows()
+    }
+    _quarantine(quarantine, verdict.bad, through, bronze=bronze, files=files)
+    still_planned(silver, planned, progress(silver), through)
+    merged = merge(dataset, silver, verdict.good)
+    _publish(silver, merged, through)
+    refined = Refined(
+        read=read,
+        written=_counts(merged.added),
+        superseded=merged.superseded,
+        quarantined=len(verdict.bad),
+        deleted=merged.deleted,
+        reasons=dict(Counter(verdict.bad["_reasons"].explode()).most_common()),
+        warnings=verdict.warnings,
+    )
+    return refined, through
 
 
 def _portions(files: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Split the work at table partitions, so that each commit finishes the partitions that it touches."""
-    sizes = (
-        files.group_by(specs.KEYS, maintain_order=True).agg(pl.sum("num_records")).sort(specs.KEYS, nulls_last=False)
-    )
-    portions = sizes.with_columns((pl.col("num_records").cum_sum() // _ROWS).alias("_portion")).drop("num_records")
-    for part in portions.partition_by("_portion", maintain_order=True, include_key=False):
-        yield files.join(part, on=specs.KEYS, how="semi", nulls_equal=True)
+    """Split the work between table partitions, and a large one between batches, so that its cursor can stop there."""
+    portion: list[pl.DataFrame] = []
+    rows = 0
+    for part in files.sort(*specs.KEYS, "max._batch_id").partition_by(specs.KEYS, maintain_order=True):
+        count = int(part["num_records"].sum())
+        if portion and rows + count > _ROWS:
+            yield pl.concat(portion)
+            portion, rows = [], 0
+        *whole, last = _by_batches(part)
+        yield from whole
+        portion.append(last)
+        rows += int(last["num_records"].sum())
+    if portion:
+        yield pl.concat(portion)
+
+
+def _by_batches(part: pl.DataFrame) -> list[pl.DataFrame]:
+    """Files of a table partition, in the order of their last batches, cut where no batch is on both sides."""
+    cuts, rows, reached = [0], 0, -1
+    for at, (first, last, count) in enumerate(part.select("min._batch_id", "max._batch_id", "num_records").iter_rows()):
+        if rows + count > _ROWS and rows and first > reached:
+            cuts.append(at)
+            rows = 0
+        rows, reached = rows + count, last
+    return [part[begin:end] for begin, end in pairwise([*cuts, len(part)])]
 
 
 def _new_rows(bronze: Table, files: pl.DataFrame, silver: Table) -> pl.DataFrame:
@@ -138,8 +178,10 @@ def _messages(bronze: Table, files: pl.DataFrame, rows: pl.DataFrame) -> pl.Data
     holding = files.join(batches, on=specs.KEYS, nulls_equal=True).filter(
         pl.col("_batch_id").is_between("min._batch_id", "max._batch_id")
     )
-    messages = bronze.rows(files.join(holding, on="path", how="semi")).select(*_PLACE, *specs.MESSAGE)
-    return messages.join(rows.lazy().select(_PLACE), on=_PLACE, how="semi").collect(engine="in-memory")
+    wanted = rows.select(place()).to_series()
+    # A filter that the reader of Parquet understands, so that it unpacks only what passes.
+    messages = bronze.rows(files.join(holding, on="path", how="semi")).filter(place().is_in(wanted.implode()))
+    return messages.select(*_PLACE, *specs.MESSAGE).collect(engine="in-memory")
 
 
 def _publish(silver: Table, merged: Merge, through: Mapping[Key, int]) -> None:

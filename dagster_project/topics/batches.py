@@ -16,8 +16,9 @@ Kind = Literal["data", "control", "aborted", "compacted"]
 # greatest timestamp, producer id, producer epoch, base sequence, number of records
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _OVERHEAD = 12  # base offset and length, which the length does not count
+_CHECKED = 21  # from the attributes on, the checksum is of everything
 _MAGIC = 2  # of all batches since Kafka 0.11
-_CODEC, _TRANSACTIONAL, _CONTROL = 0b111, 1 << 4, 1 << 5
+_CODEC, _APPENDED, _TRANSACTIONAL, _CONTROL = 0b111, 1 << 3, 1 << 4, 1 << 5
 _CODECS = {1: "gzip", 3: "lz4", 4: "zstd"}
 _SNAPPY = 2
 _XERIAL = b"\x82SNAPPY\x00"  # the frame that Java puts around blocks of snappy; then two version numbers
@@ -42,17 +43,7 @@ def runs(content: bytes, aborted: Iterable[tuple[int, int]], *, following: int) 
     Raises:
         KafkaError: a batch is of another format.
     """
-    waiting = sorted(((first, producer) for producer, first in aborted), reverse=True)
-    failed: set[int] = set()
-    for batch in _batches(content):
-        while waiting and waiting[-1][0] <= batch.last:
-            failed.add(waiting.pop()[1])
-        kind: Kind = "data"
-        if batch.attributes & _CONTROL:
-            kind = "control"
-            failed.discard(batch.producer)  # the end of its transaction, whichever way
-        elif batch.attributes & _TRANSACTIONAL and batch.producer in failed:
-            kind = "aborted"
+    for batch, kind in classified(content, aborted):
         for first, last in batch.present():
             if first > following:
                 yield Run(following, first - 1, "compacted")
@@ -64,29 +55,67 @@ def runs(content: bytes, aborted: Iterable[tuple[int, int]], *, following: int) 
             following = batch.last + 1
 
 
-class _Batch(NamedTuple):
-    """A record batch's header, and its records as they are packed."""
+def classified(content: bytes, aborted: Iterable[tuple[int, int]]) -> Iterator[tuple[Batch, Kind]]:
+    """Record batches, and of which kind the records in each are: data, control or aborted. Arguments and errors as in `runs`."""
+    waiting = sorted(((first, producer) for producer, first in aborted), reverse=True)
+    failed: set[int] = set()
+    for batch in _batches(content):
+        while waiting and waiting[-1][0] <= batch.last:
+            failed.add(waiting.pop()[1])
+        kind: Kind = "data"
+        if batch.attributes & _CONTROL:
+            kind = "control"
+            failed.discard(batch.producer)  # the end of its transaction, whichever way
+        elif batch.attributes & _TRANSACTIONAL and batch.producer in failed:
+            kind = "aborted"
+        yield batch, kind
+
+
+class Batch(NamedTuple):
+    """A record batch's header, and its records as they are packed.
+
+    Attributes:
+        base, last: offsets.
+        time: of the first record, ms; the others are told from there.
+        latest: of the batch, ms; with `appended`, that of all its records.
+        covered: what the checksum is of.
+        body: the records, compressed as the attributes say.
+    """
 
     base: int
     last: int
     attributes: int
+    time: int
+    latest: int
     producer: int
     records: int
+    checksum: int
+    covered: memoryview
     body: memoryview
+
+    @property
+    def appended(self) -> bool:
+        """Whether the broker's clock counts, not the producers'."""
+        return bool(self.attributes & _APPENDED)
+
+    def content(self) -> bytes | memoryview:
+        """The records, decompressed."""
+        return _decompress(self.body, self.attributes & _CODEC)
 
     def present(self) -> Iterable[tuple[int, int]]:
         """Runs of offsets that it has records of."""
         if self.records == self.last - self.base + 1:
             return ((self.base, self.last),)
         # Compacted: which of its offsets are left is written in the records alone.
-        deltas = _deltas(self.body, self.records, self.attributes & _CODEC)
+        deltas = _deltas(self.content(), self.records)
         return ((self.base + delta, self.base + delta) for delta in deltas)
 
 
-def _batches(content: bytes) -> Iterator[_Batch]:
+def _batches(content: bytes) -> Iterator[Batch]:
     view, at = memoryview(content), 0
     while at + _HEADER.size <= len(view):
-        base, length, _, magic, _, attributes, delta, _, _, producer, _, _, count = _HEADER.unpack_from(view, at)
+        fields = _HEADER.unpack_from(view, at)
+        base, length, _, magic, checksum, attributes, delta, time, latest, producer, _, _, count = fields
         if magic != _MAGIC:
             raise KafkaError(
                 f"a record batch of format {magic} at offset {base}",
@@ -96,13 +125,13 @@ def _batches(content: bytes) -> Iterator[_Batch]:
         end = at + _OVERHEAD + length
         if end > len(view):
             return
-        yield _Batch(base, base + delta, attributes, producer, count, view[at + _HEADER.size : end])
+        covered, body = view[at + _CHECKED : end], view[at + _HEADER.size : end]
+        yield Batch(base, base + delta, attributes, time, latest, producer, count, checksum, covered, body)
         at = end
 
 
-def _deltas(body: memoryview, count: int, codec: int) -> Iterator[int]:
+def _deltas(content: bytes | memoryview, count: int) -> Iterator[int]:
     """Offsets of a batch's records, from its base."""
-    content = _decompress(body, codec)
     at = 0
     for _ in range(count):
         length, at = _varint(content, at)

@@ -294,12 +294,12 @@ def test_any_batch_decodes_as_each_payload_alone(name: str) -> None:
 def test_warming_up_compiles_what_decoding_uses() -> None:
     program = """
         from dagster_project.ingest import scanner, warm
-        before = len(scanner.scan.signatures), len(scanner.texts.signatures)
+        before = len(scanner.scan.signatures), len(scanner.views.signatures)
         import polars as pl
         from dagster_project.contract.model import Column, DataType
         from dagster_project.ingest.decode import Decoder
         Decoder((Column(name="a", type=DataType(kind="string")),)).decode(pl.Series([b'{"a":"b"}'])[:1])
-        print(before == (1, 1) == (len(scanner.scan.signatures), len(scanner.texts.signatures)))
+        print(before == (1, 1) == (len(scanner.scan.signatures), len(scanner.views.signatures)))
     """
     answer = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True, timeout=120

@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import polars as pl
 import pytest
-from confluent_kafka import Message
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -22,9 +21,11 @@ from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.ingest import exact
 from dagster_project.ingest.bronze import place
 from dagster_project.ingest.decode import ERROR, Decoder
-from dagster_project.ingest.fetch import Fetched, _frame
+from dagster_project.ingest.fetch import Fetched
+from dagster_project.ingest.records import opened
 from dagster_project.lake import specs
-from tests import hostile
+from dagster_project.topics.feed import Portion
+from tests import batches, hostile
 from tests.hostile import Record
 from tests.unit import lakes
 from tests.unit.lakes import Lake, write_project
@@ -51,7 +52,9 @@ def everything() -> list[Record]:
 
 
 def fetched(records: Sequence[Record]) -> Fetched:
-    frame = _frame(cast("list[Message]", list(records)), "test.probes")
+    content = batches.batch(records) if records else b""
+    portion = Portion(partition=0, content=content, aborted=(), end=len(records))
+    frame = opened(portion, topic="test.probes", following=0).messages
     return Fetched(messages=frame, next={0: records[-1].place + 1} if records else {}, caught_up=True)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 from dagster_project.errors import LakehouseError, OffsetLossError
 from dagster_project.ingest.fetch import Fetched, Limits
 from dagster_project.topics import broker
+from dagster_project.topics.log_runs import LogRuns
 from tests.unit.lakes import CLUSTER, TOPIC_ID, Message, fetched
 
 
@@ -61,6 +62,7 @@ class Reader:
     def __init__(self, topic: ModelTopic, offsets: Mapping[int, int]) -> None:
         self._topic = topic
         self._next = dict(offsets)
+        self.gaps = LogRuns()
 
     def stop(self) -> None: ...
 
@@ -90,8 +92,8 @@ class AtOnce:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def submit(self, call: Callable[..., Fetched], *arguments: object, **options: object) -> Future[Fetched]:
-        answer: Future[Fetched] = Future()
+    def submit(self, call: Callable[..., Any], *arguments: object, **options: object) -> Future[Any]:
+        answer: Future[Any] = Future()
         try:
             answer.set_result(call(*arguments, **options))
         except LakehouseError as error:
