@@ -95,7 +95,7 @@ install_packages
 make_venv
 install_libraries
 .venv/bin/python -m dagster_project.services.java
-say "Compiling the JSON scanner"
+say "Compiling the scanners of records and JSON"
 .venv/bin/python -m dagster_project.ingest.warm
 inputs > "$STAMP" # last: whatever came before is done again after an interruption
 say "Ready: .venv/bin/lakehouse --help"

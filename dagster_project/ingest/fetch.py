@@ -95,7 +95,7 @@ class Fetcher:
             if self._stopped.is_set():
                 break
             if self._waiting:
-                part = self._take(limits.rows - rows)
+                part = self._take(limits.rows - rows, limits.bytes - size)
                 parts.append(part.messages)
                 rows, size = rows + len(part.messages), size + part.bytes
             elif asked and self._caught_up() and time.monotonic() - began >= gather:
@@ -132,10 +132,11 @@ class Fetcher:
                 remedy="see `lakehouse status`; what was committed stays, the next run reads on from there",
             )
 
-    def _take(self, most: int) -> Opened:
-        """Hand out what was read first, up to so many messages of it."""
+    def _take(self, rows: int, size: int) -> Opened:
+        """Hand out what was read first, up to so many messages of it, and to about so many bytes."""
         part = self._waiting.popleft()
-        if (count := len(part.messages)) > most:
+        count = len(part.messages)
+        if count > (most := min(rows, max(1, count * size // max(1, part.bytes)))):
             rest = part.messages[most:]
             size = part.bytes * most // count
             self._waiting.appendleft(replace(part, messages=rest, bytes=part.bytes - size))
