@@ -166,9 +166,11 @@ def test_killed_at_every_place_of_a_transaction(orders: Orders, topic: str, boot
 
 
 def test_ctrl_c_in_the_middle(orders: Orders, topic: str, bootstrap: str, home: Path) -> None:
-    with start(topic, bootstrap, home, rate=250) as process:
+    rate = 250
+    with start(topic, bootstrap, home, rate=rate) as process:
         deadline = time.monotonic() + PATIENCE
-        while not any(path.stat().st_size for path in home.glob("oracle/*/*/*.ndjson")):
+        # A transaction of a second is logged before it is committed: when the second is logged the first is in the topic.
+        while not any(path.read_bytes().count(b"\n") > rate for path in home.glob("oracle/*/*/*.ndjson")):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
