@@ -69,7 +69,7 @@ def compact(spec: TableSpec, *, storage: Storage, rehearse: bool = False) -> Ite
     if table is None:
         return
     # With the columns that the table has, for files may hold one that the contract has dropped.
-    table = Table(replace(spec, schema=_stored_schema(table)), storage=storage, delta=table.delta)
+    table.spec = replace(spec, schema=_stored_schema(table))
     if rehearse:
         yield from (_describe(table, portion) for portion in portions(table))
         return

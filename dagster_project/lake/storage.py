@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import fsspec
@@ -46,6 +48,24 @@ class Storage:
         if not self.uri.startswith("s3://"):
             return fsspec.filesystem("file", auto_mkdir=True)
         return fsspec.filesystem("s3", use_listings_cache=False)
+
+    def create(self, path: str, content: bytes) -> None:
+        """Write a file that must not be there yet, whole or not at all.
+
+        Raises:
+            Exception: it is there already, or the store failed; it may then have been written all the same.
+        """
+        filesystem = self.filesystem()
+        if self.uri.startswith("s3://"):
+            filesystem.pipe_file(path, content, mode="create")
+            return
+        # A link is made at once or not at all, and never over another file.
+        staged = f"{path}.{uuid.uuid4().hex}"
+        try:
+            filesystem.pipe_file(staged, content)
+            os.link(staged, path)
+        finally:
+            Path(staged).unlink(missing_ok=True)
 
     def check(self) -> None:
         """Prove that the lake can be listed.

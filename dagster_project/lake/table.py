@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,22 +12,29 @@ from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import PostCommitHookProperties, RemoveAction
+from deltalake import DeltaTable, Schema
+from deltalake.exceptions import DeltaError
+from deltalake.table import ProtocolVersions
+from deltalake.transaction import RemoveAction
 
 from dagster_project.errors import LakeError, StaleCursorError
+from dagster_project.lake.actions import spelled
 from dagster_project.lake.files import write_files
-from dagster_project.lake.log import Commit, CursorReader, commits
+from dagster_project.lake.head import Head, HeadReader
+from dagster_project.lake.log import Commit, commits, path_of
 from dagster_project.lake.storage import Layer, Storage
 
-# delta-rs lets two commits remove the same file and add its rows twice, unless both move one cursor.
+_LOGGER = logging.getLogger(__name__)
+# Of two commits that remove the same file the second would add its rows twice, unless both move one cursor.
 _REMOVALS = "removals"
-# Whoever opens a table reads the commits since the last checkpoint, at some 20 ms each on a store; of the default of 100
+# Whoever opens a table reads the commits since the last checkpoint, at some 20 ms each on a store; of Delta's usual 100
 # that would be a second in the mean. A checkpoint of a thousand files takes some 20 ms.
-_CONFIGURATION = {"delta.checkpointInterval": "20"}
-# Cleaning up expired commits lists the whole log at each commit; maintenance does it off the hot path.
-_HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+_CHECKPOINT_EVERY = 20
+_CONFIGURATION = {"delta.checkpointInterval": str(_CHECKPOINT_EVERY)}
+# Features of tables beyond these versions of the protocol would have to be observed by whoever commits.
+_READER_VERSION, _WRITER_VERSION = 1, 2
+# By table, the digest of the version whose files were listed last: sensors look again and again, mostly at what they know.
+_FILES: dict[str, tuple[bytes, pl.DataFrame]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,19 +59,24 @@ class TableSpec:
 
 
 @functools.cache
-def _cursor_reader(root: str) -> CursorReader:
+def _head_reader(root: str) -> HeadReader:
     """One reader for each lake in the process, so that a standing process reads each commit once."""
-    return CursorReader(Storage.at(root).filesystem())
+    return HeadReader(Storage.at(root).filesystem())
 
 
 class Table:
-    """A table at one version; `refresh` moves on to the newest."""
+    """A table at one version; `refresh` moves on to the newest.
 
-    def __init__(self, spec: TableSpec, *, storage: Storage, delta: DeltaTable) -> None:
+    Cursors and commits need the newest commits alone. The list of files, which takes as long as it is, is read by
+    delta-rs when it is first asked for.
+    """
+
+    def __init__(self, spec: TableSpec, *, storage: Storage, head: Head) -> None:
         self.spec = spec
         self.uri = storage.table(spec.layer, spec.name)
         self._storage = storage
-        self._delta = delta
+        self._head = head
+        self._delta: DeltaTable | None = None
         self._filesystem = storage.filesystem()
 
     @classmethod
@@ -73,19 +86,11 @@ class Table:
         Raises:
             LakeError: the store cannot be read.
         """
-        try:
-            delta = DeltaTable(storage.table(spec.layer, spec.name), storage_options=dict(storage.options) or None)
-        except TableNotFoundError:
-            return None
-        except (DeltaError, OSError) as error:
+        head = _newest(spec, storage)
+        if head is None:
             storage.check()
-            reason = str(error).partition("\n")[0]  # below it is a backtrace of delta-rs
-            raise LakeError(
-                f"{spec.layer}/{spec.name} cannot be read: {reason}",
-                expected="a Delta table whose log is whole",
-                remedy=f"look at the store's own log, and at {storage.table(spec.layer, spec.name)}/_delta_log",
-            ) from error
-        return cls(spec, storage=storage, delta=delta)
+            return None
+        return cls(spec, storage=storage, head=head)
 
     @classmethod
     def open(cls, spec: TableSpec, *, storage: Storage) -> Table:
@@ -96,8 +101,7 @@ class Table:
         """
         table = cls.find(spec, storage=storage)
         if table is None:
-            storage.check()
-            delta = DeltaTable.create(
+            DeltaTable.create(
                 storage.table(spec.layer, spec.name),
                 schema=_delta_schema(spec.schema),
                 mode="ignore",  # two first writers may race; both then find the same table
@@ -107,12 +111,14 @@ class Table:
                 description=spec.description,
                 storage_options=dict(storage.options) or None,
             )
-            table = cls(spec, storage=storage, delta=delta)
+            head = _newest(spec, storage)
+            assert head is not None, f"{spec.layer}/{spec.name} was made and is not there"
+            table = cls(spec, storage=storage, head=head)
         table._evolve()
         return table
 
     def _evolve(self) -> None:
-        present = {field.name: field for field in self._delta.schema().fields}
+        present = {field.name: field for field in self.delta.schema().fields}
         wanted = {field.name: field for field in _delta_schema(self.spec.schema).fields}
         for name, field in wanted.items():
             if name in present and present[name].type != field.type:
@@ -122,24 +128,62 @@ class Table:
                     remedy="give the new type to a new column, or to a new major version of the contract",
                 )
         if added := [field for name, field in wanted.items() if name not in present]:
-            self._delta.alter.add_columns(added)
+            self.delta.alter.add_columns(added)
             self.refresh()
 
     @property
     def version(self) -> int:
-        return self._delta.version()
+        return self._head.version
 
     @property
     def delta(self) -> DeltaTable:
-        return self._delta
+        """This version as delta-rs sees it, with its list of files.
+
+        Raises:
+            LakeError: the log is not whole, it has features that are unknown here, or the store cannot be read.
+        """
+        delta = self._delta
+        try:
+            if delta is None:
+                options = dict(self._storage.options) or None
+                delta = DeltaTable(self.uri, version=self.version, storage_options=options)
+                self._check(delta.protocol())
+                self._delta = delta
+            elif delta.version() != self.version:
+                delta.update_incremental()
+                if delta.version() != self.version:  # other writers have gone on since
+                    delta.load_as_version(self.version)
+        except (DeltaError, OSError) as error:
+            raise _unreadable(self.spec, self._storage, error) from error
+        return delta
+
+    def _check(self, protocol: ProtocolVersions) -> None:
+        if protocol.min_reader_version > _READER_VERSION or protocol.min_writer_version > _WRITER_VERSION:
+            raise LakeError(
+                f"{self.spec.layer}/{self.spec.name} asks for a reader of version {protocol.min_reader_version} and "
+                f"a writer of version {protocol.min_writer_version}",
+                expected=f"versions {_READER_VERSION} and {_WRITER_VERSION} of the Delta protocol",
+                remedy="take the table features away again that another tool has set on it",
+            )
 
     def refresh(self) -> None:
-        self._delta.update_incremental()
+        """Move on to the newest version.
+
+        Raises:
+            LakeError: the store cannot be read, or the table is no more.
+        """
+        head = _newest(self.spec, self._storage)
+        if head is None:
+            raise LakeError(
+                f"{self.spec.layer}/{self.spec.name} is no more",
+                expected="a table that nobody takes away while it is in use",
+                remedy="nothing, if it was retired: the next run begins it anew",
+            )
+        self._head = head
 
     def cursors(self) -> Mapping[str, int]:
         """Everything that this version was computed from, by cursor name."""
-        table_id = str(self._delta.metadata().id)
-        return _cursor_reader(self._storage.uri).cursors(uri=self.uri, table_id=table_id, version=self.version)
+        return self._head.cursors
 
     def commits(self, first: int = 0) -> Iterator[Commit]:
         """Commits from a version on to this one."""
@@ -152,7 +196,13 @@ class Table:
 
     def files(self) -> pl.DataFrame:
         """One row a file: `path, size_bytes, num_records`, the partition columns, `min.` and `max.` of the statistics."""
-        found = pl.DataFrame(self._delta.get_add_actions(flatten=True))
+        known = _FILES.get(self.uri)
+        if known is None or known[0] != self._head.digest:
+            known = _FILES[self.uri] = (self._head.digest, self._listed())
+        return known[1]
+
+    def _listed(self) -> pl.DataFrame:
+        found = pl.DataFrame(self.delta.get_add_actions(flatten=True))
         schema: dict[str, pl.DataType] = {"path": pl.String(), "size_bytes": pl.Int64(), "num_records": pl.Int64()}
         sources = {name: name for name in schema}
         for name in self.spec.partition_by:
@@ -223,40 +273,54 @@ class Table:
         if self.spec.many_writers and remove is not None and not remove.is_empty():
             cursors = {**cursors, _REMOVALS: self.version}
         commit_id = uuid.uuid4().hex
-        try:
-            self._delta.create_write_transaction(
-                [*adds, *self._removals(remove, data_change=data_change)],
-                "append",
-                self._delta.schema(),
-                partition_by=list(self.spec.partition_by),
-                commit_properties=CommitProperties(
-                    custom_metadata={
-                        "commit_id": commit_id,
-                        **{name: str(value) for name, value in (metadata or {}).items()},
-                    },
-                    app_transactions=[Transaction(name, value) for name, value in cursors.items()],
-                    max_commit_retries=None if self.spec.many_writers else 0,
-                ),
-                post_commithook_properties=_HOOKS,
-            )
-        except (DeltaError, OSError) as error:
-            # An error does not mean "not committed": the answer may have been lost, or a hook have failed afterwards.
-            read = self.version
+        content = spelled(
+            [*adds, *self._removals(remove, data_change=data_change)],
+            cursors=cursors,
+            partition_by=self.spec.partition_by,
+            info={"commit_id": commit_id, **{name: str(value) for name, value in (metadata or {}).items()}},
+        )
+        version = self._publish(content, commit_id, cursors)
+        if version % _CHECKPOINT_EVERY == 0:
+            self._checkpoint()
+        return version
+
+    def _publish(self, content: bytes, commit_id: str, cursors: Mapping[str, int]) -> int:
+        """Write a commit after the version that this handle has read, and read on; returns the commit's own version."""
+        read = self.version
+        while True:
+            error: Exception | None = None
+            try:
+                self._storage.create(path_of(self.uri, self.version + 1), content)
+            except Exception as raised:  # noqa: BLE001 botocore, aiohttp and s3fs raise many unrelated kinds
+                error = raised
+            tried = self.version + 1
             self.refresh()
-            if any(commit.info.get("commit_id") == commit_id for commit in self.commits(read + 1)):
-                return self.version
-            if isinstance(error, CommitFailedError):
+            if error is None:
+                return tried
+            # An error does not mean "not committed": the answer may have been lost. Nor does it mean that the place was
+            # free, and whose commit it holds is in the log.
+            rivals = list(self.commits(tried))
+            for rival in rivals:
+                if rival.info.get("commit_id") == commit_id:
+                    return rival.version
+            if not rivals:
+                raise LakeError(
+                    f"{self.spec.layer}/{self.spec.name}: commit after version {read} failed: {error}",
+                    remedy="check the store; nothing was written, the next run starts from the committed state",
+                ) from error
+            if not self.spec.many_writers or any(rival.upgrade or rival.cursors.keys() & cursors for rival in rivals):
                 raise StaleCursorError(
                     f"{self.spec.layer}/{self.spec.name}: another writer committed after version {read}",
                     expected="to be the only writer of these cursors; nothing was written",
                     remedy="nothing: the next run starts from the committed state",
                 ) from error
-            raise LakeError(
-                f"{self.spec.layer}/{self.spec.name}: commit after version {read} failed: {error}",
-                remedy="check the store; nothing was written, the next run starts from the committed state",
-            ) from error
-        self.refresh()
-        return self.version
+
+    def _checkpoint(self) -> None:
+        try:
+            self.delta.create_checkpoint()
+        except (DeltaError, OSError, LakeError) as error:
+            # Readers only take longer without it, and the commit that it follows is made.
+            _LOGGER.warning("no checkpoint of %s/%s: %s", self.spec.layer, self.spec.name, error)
 
     def _removals(self, files: pl.DataFrame | None, *, data_change: bool) -> Iterable[RemoveAction]:
         if files is None:
@@ -271,6 +335,30 @@ class Table:
                 size=file["size_bytes"],
                 partition_values=values,
             )
+
+
+def _newest(spec: TableSpec, storage: Storage) -> Head | None:
+    try:
+        return _head_reader(storage.uri).newest(storage.table(spec.layer, spec.name))
+    except LakeError:
+        raise
+    except Exception as error:  # botocore, aiohttp and s3fs raise many unrelated kinds
+        raise _unreadable(spec, storage, error) from error
+
+
+def _unreadable(spec: TableSpec, storage: Storage, error: Exception) -> LakeError:
+    """What is wrong with a table that cannot be read.
+
+    Raises:
+        LakeError: the whole lake cannot.
+    """
+    storage.check()
+    reason = str(error).partition("\n")[0]  # below it is a backtrace of delta-rs
+    return LakeError(
+        f"{spec.layer}/{spec.name} cannot be read: {reason}",
+        expected="a Delta table whose log is whole",
+        remedy=f"look at the store's own log, and at {storage.table(spec.layer, spec.name)}/_delta_log",
+    )
 
 
 def _delta_schema(schema: Mapping[str, pl.DataType]) -> Schema:

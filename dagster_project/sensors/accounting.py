@@ -15,7 +15,7 @@ from dagster_project.ingest.cursor import BATCH
 from dagster_project.lake import specs
 from dagster_project.refine.plan import pending_silver
 from dagster_project.resources.lake import LakeResource
-from dagster_project.sensors.launch import reason_to_wait
+from dagster_project.sensors.launch import Runs
 
 INTERVAL_S = 30
 # Accounting reads every coordinate of the dataset: soon once the stream rests, and at least so often while it does not.
@@ -41,6 +41,7 @@ def accounting_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefi
     def accounting(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         done: dict[str, tuple[int, float]] = json.loads(context.cursor) if context.cursor else {}
         requests: list[dg.RunRequest] = []
+        runs = Runs(context.instance)
         for dataset in catalog.datasets:
             tables = lake.find(specs.bronze(dataset), specs.silver(dataset))
             bronze = tables[f"bronze/{dataset.name}"]
@@ -50,7 +51,7 @@ def accounting_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefi
             newest = bronze.cursors()[BATCH]
             changed = _WHEN_BUSY_S if pending_silver(dataset, tables) else _WHEN_IDLE_S
             wait = _ANYWAY_S if newest == batch else changed
-            if time.time() - when < wait or reason_to_wait(context.instance, verify_job_name(dataset)):
+            if time.time() - when < wait or runs.reason_to_wait(verify_job_name(dataset)):
                 continue
             requests.append(dg.RunRequest(job_name=verify_job_name(dataset)))
             done[dataset.name] = (newest, time.time())

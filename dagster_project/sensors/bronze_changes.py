@@ -14,7 +14,7 @@ from dagster_project.lake.table import Table
 from dagster_project.refine.plan import pending_gold, pending_silver
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors.kafka_lag import INTERVAL_S, ingest_job_name
-from dagster_project.sensors.launch import reason_to_wait, running
+from dagster_project.sensors.launch import Runs
 
 # A range run tells Dagster of each asset and table partition twice, at its start and at its end, at some 20 ms an event:
 # up to this many keys that is a few seconds, and the UI shows which partitions are in progress or have failed.
@@ -55,18 +55,15 @@ def bronze_changes_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.Sensor
         )
         requests: list[dg.RunRequest] = []
         notes: list[str] = []
-        live = {
-            dataset.name
-            for dataset in catalog.datasets
-            if running(context.instance, ingest_job_name(dataset)) is not None
-        }
+        runs = Runs(context.instance)
+        live = {dataset.name for dataset in catalog.datasets if runs.running(ingest_job_name(dataset)) is not None}
         for job_name, candidates, master in _work(catalog, tables, live):
             if not candidates:
                 continue
-            if master is not None and (run := running(context.instance, master)) is not None:
+            if master is not None and (run := runs.running(master)) is not None:
                 notes.append(f"{master} is doing it ({run.run_id[:8]})")
                 continue
-            if (wait := reason_to_wait(context.instance, job_name)) is not None:
+            if (wait := runs.reason_to_wait(job_name)) is not None:
                 notes.append(wait)
                 continue
             requests.extend(candidates[:_RUNS_PER_TICK])

@@ -13,7 +13,7 @@ from dagster_project.ingest.horizon import located
 from dagster_project.lake import specs
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
-from dagster_project.sensors.launch import reason_to_wait
+from dagster_project.sensors.launch import Runs
 from dagster_project.topics.broker import Topic
 from dagster_project.topics.survey import survey
 
@@ -46,6 +46,7 @@ def kafka_lag_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefin
             return dg.SkipReason(str(error))
         requests: list[dg.RunRequest] = []
         notes: list[str] = []
+        runs = Runs(context.instance)
         with ThreadPoolExecutor(_LOOKED_AT_ONCE) as pool:  # side by side, as each waits for the store
             reasons = pool.map(lambda dataset: _reason(dataset, topics[dataset.topic.name], lake), catalog.datasets)
         for dataset, reason in zip(catalog.datasets, reasons, strict=True):
@@ -53,7 +54,7 @@ def kafka_lag_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefin
                 notes.append(f"{dataset.name}: {reason.text}")
                 continue
             job_name = ingest_job_name(dataset)
-            if (wait := reason_to_wait(context.instance, job_name)) is not None:
+            if (wait := runs.reason_to_wait(job_name)) is not None:
                 notes.append(f"{dataset.name}: {reason.text}, {wait}")
                 continue
             context.log.info(f"{dataset.name}: {reason.text}")

@@ -17,7 +17,7 @@ from dagster_project.outbox.publish import pending
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors.kafka_lag import INTERVAL_S
-from dagster_project.sensors.launch import reason_to_wait
+from dagster_project.sensors.launch import Runs
 
 
 def outbox_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefinition:
@@ -36,9 +36,10 @@ def outbox_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefiniti
         hints: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
         tables = lake.find(*map(specs.bronze, catalog.datasets))
         notes: list[str] = []
+        runs = Runs(context.instance)
         waiting: dict[str, tuple[Dataset, Table]] = {}
         for name, dataset, bronze in _unpublished(catalog, tables, hints):
-            if (wait := reason_to_wait(context.instance, publish_job_name(dataset))) is not None:
+            if (wait := runs.reason_to_wait(publish_job_name(dataset))) is not None:
                 notes.append(wait)
                 continue
             waiting[name] = (dataset, bronze)

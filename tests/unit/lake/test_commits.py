@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
+from deltalake import DeltaTable, TableFeatures
 
 from dagster_project.errors import LakeError, StaleCursorError
-from dagster_project.lake import table as tables
-from dagster_project.lake.log import CursorReader
+from dagster_project.lake.head import HeadReader
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table, TableSpec
 
@@ -126,16 +124,17 @@ def test_of_many_writers_only_those_of_one_cursor_exclude_each_other(storage: St
     assert again(storage, spec).cursors() == {"mine": 1, "yours": 1}
 
 
-@pytest.mark.parametrize("error", [OSError("connection reset"), DeltaError("hook failed")])
+@pytest.mark.parametrize("error", [OSError("connection reset"), FileExistsError("sent twice")])
 def test_a_commit_whose_answer_was_lost_counts(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    class Lossy(DeltaTable):
-        def create_write_transaction(self, *arguments: Any, **options: Any) -> None:
-            super().create_write_transaction(*arguments, **options)
-            raise error
+    create = Storage.create
 
-    monkeypatch.setattr(tables, "DeltaTable", Lossy)
+    def lossy(storage: Storage, path: str, content: bytes) -> None:
+        create(storage, path, content)
+        raise error
+
+    monkeypatch.setattr(Storage, "create", lossy)
     table = Table.open(SPEC, storage=storage)
     assert table.commit(rows(1), cursors={"x": 1}) == 1
     assert table.commit(rows(2), cursors={"x": 2}) == 2
@@ -144,11 +143,10 @@ def test_a_commit_whose_answer_was_lost_counts(
 
 
 def test_a_commit_that_failed_says_so(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken(DeltaTable):
-        def create_write_transaction(self, *arguments: Any, **options: Any) -> None:
-            raise OSError("disk full")
+    def broken(*_: object) -> None:
+        raise OSError("disk full")
 
-    monkeypatch.setattr(tables, "DeltaTable", Broken)
+    monkeypatch.setattr(Storage, "create", broken)
     table = Table.open(SPEC, storage=storage)
     with pytest.raises(LakeError, match="commit after version 0 failed: disk full"):
         table.commit(rows(1), cursors={"x": 1})
@@ -157,14 +155,20 @@ def test_a_commit_that_failed_says_so(storage: Storage, monkeypatch: pytest.Monk
 
 def read_anew(table: Table, storage: Storage) -> dict[str, int]:
     """Cursors as a process that knows nothing yet reads them."""
-    reader = CursorReader(storage.filesystem())
-    return dict(reader.cursors(uri=table.uri, table_id="anew", version=table.version))
+    return cursors_by(HeadReader(storage.filesystem()), table)
+
+
+def cursors_by(reader: HeadReader, table: Table) -> dict[str, int]:
+    head = reader.newest(table.uri)
+    assert head is not None
+    assert head.version == table.version
+    return dict(head.cursors)
 
 
 def test_cursors_outlive_checkpoints_and_the_cleaning_of_the_log(
     storage: Storage, table: Table, tmp_path: Path
 ) -> None:
-    follower = CursorReader(storage.filesystem())
+    follower, late = HeadReader(storage.filesystem()), HeadReader(storage.filesystem())
     expected: dict[str, int] = {}
     for number in range(12):
         moved = {f"key/{number % 5}": number, "batch": number}
@@ -172,17 +176,81 @@ def test_cursors_outlive_checkpoints_and_the_cleaning_of_the_log(
         table.commit(rows(number) if number == 0 else rows(), cursors=moved)
         if number in (4, 9):
             table.delta.create_checkpoint()
-        followed = dict(follower.cursors(uri=table.uri, table_id="followed", version=table.version))
-        assert followed == expected == read_anew(table, storage)
+        if number == 1:
+            assert cursors_by(late, table) == expected
+        assert cursors_by(follower, table) == expected == read_anew(table, storage)
     # Commits 0 to 9 are in the checkpoint of version 10 alone.
     log = tmp_path / "silver" / "things" / "_delta_log"
     for version in range(10):
         (log / f"{version:020d}.json").unlink()
     assert read_anew(table, storage) == expected
     assert again(storage).first_commit() == 10
-    late = CursorReader(storage.filesystem())
-    late._known["late"] = (2, {"batch": 1, "key/0": 0, "key/1": 1})
-    assert dict(late.cursors(uri=table.uri, table_id="late", version=table.version)) == expected
+    assert cursors_by(late, table) == expected
+    table.commit(rows(), cursors={"batch": 12})
+    (log / f"{11:020d}.json").unlink()
+    assert cursors_by(follower, table) == {**expected, "batch": 12}
+
+
+@pytest.mark.parametrize("news", [1, 2, 3, 5, 40])
+def test_a_standing_reader_reads_what_is_new(storage: Storage, table: Table, news: int) -> None:
+    reader = HeadReader(storage.filesystem())
+    for number in range(3):
+        table.commit(rows(), cursors={"n": number})
+    assert cursors_by(reader, table) == {"n": 2}
+    for number in range(news):
+        table.commit(rows(), cursors={"n": 3 + number, f"own/{number}": number})
+    assert cursors_by(reader, table) == read_anew(table, storage)
+    assert len(cursors_by(reader, table)) == news + 1
+
+
+def test_a_table_made_anew_is_not_taken_for_the_old_one(storage: Storage, table: Table, tmp_path: Path) -> None:
+    for number in range(3):
+        table.commit(rows(number), cursors={"n": number})
+    shutil.rmtree(tmp_path / "silver")
+    assert Table.find(SPEC, storage=storage) is None
+    with pytest.raises(LakeError, match="silver/things is no more"):
+        table.refresh()
+    new = Table.open(SPEC, storage=storage)
+    for number in range(4):
+        new.commit(rows(number + 10), cursors={"n": number + 10})
+    assert (again(storage).version, again(storage).cursors()) == (4, {"n": 13})
+    assert numbers(again(storage)) == [10, 11, 12, 13]
+
+
+def test_a_handle_shows_the_version_that_it_has_read(storage: Storage, table: Table) -> None:
+    table.commit(rows(1), cursors={"n": 1})
+    late, loaded = again(storage), again(storage)
+    assert numbers(loaded) == [1]
+    table.commit(rows(2), cursors={"n": 2})
+    for handle in (late, loaded):
+        assert (numbers(handle), handle.cursors()) == ([1], {"n": 1})
+        handle.refresh()
+        assert (numbers(handle), handle.cursors()) == ([1, 2], {"n": 2})
+
+
+def test_delta_itself_reads_what_was_committed(table: Table) -> None:
+    """With names that the log escapes, empty partitions, removals, and beyond a checkpoint."""
+    odd = "a b%é:+&=x,()@!'~?#"
+    for number in range(45):
+        table.commit(rows(number, region=odd), cursors={"n": number})
+    (gone,) = table.rows(table.files()[:1]).collect()["n"]
+    table.commit(rows(100, region=None), cursors={"n": 100}, remove=table.files()[:1])
+    delta = DeltaTable(table.uri)
+    found = pl.DataFrame(delta.to_pyarrow_table())
+    assert sorted(found["n"]) == sorted({*range(45), 100} - {gone})
+    assert set(found["region"]) == {odd, None}
+    assert delta.transaction_version("n") == 100
+    assert delta.history(1)[0]["operation"] == "WRITE"
+
+
+def test_a_table_that_asks_more_of_its_writers_is_refused(storage: Storage, table: Table) -> None:
+    table.delta.alter.add_feature(TableFeatures.DeletionVectors, allow_protocol_versions_increase=True)
+    with pytest.raises(LakeError, match="asks for a reader of version 3 and a writer of version 7"):
+        Table.open(SPEC, storage=storage)
+    with pytest.raises(StaleCursorError):  # a writer that has opened it before
+        table.commit(rows(1), cursors={})
+    with pytest.raises(LakeError, match="asks for"):
+        again(storage).files()
 
 
 def test_a_column_is_gained_and_never_changed(storage: Storage, table: Table) -> None:

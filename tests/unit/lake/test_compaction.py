@@ -276,7 +276,7 @@ def die(*_arguments, **_options):
 if moment == "before the files":
     compaction.publish_portion = die
 elif moment == "before the commit":
-    table.CommitProperties = die
+    table.spelled = die
 else:
     table.Table.refresh = die
 list(compaction.compact(lake.silver.spec, storage=lake.storage))

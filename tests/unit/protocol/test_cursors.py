@@ -14,8 +14,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -27,6 +25,7 @@ from dagster_project.ingest.fetch import Limits
 from dagster_project.lake import compaction, specs
 from dagster_project.lake import table as tables
 from dagster_project.lake.keys import Key
+from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine import gold as computing
 from dagster_project.refine import silver as refining
@@ -47,25 +46,11 @@ _MORE = st.tuples(_PARTITION, st.just(["event"] * 3), _IDENTITY, _AT, _DAY)
 
 
 # Where a step is looked up that is not in the module of the run itself.
-_PLACES: dict[str, Any] = {"CommitProperties": tables, "write_files": tables, "refresh": Table, "fetch": Reader}
+_PLACES: dict[str, Any] = {"spelled": tables, "write_files": tables, "refresh": Table, "fetch": Reader}
 
 
 class Crash(BaseException):
     """The process is gone; no handler may see it."""
-
-
-class AmbiguousTable(DeltaTable):
-    """Commits, and says that it failed."""
-
-    error: type[Exception] = OSError
-
-    def create_write_transaction(self, *arguments: Any, **options: Any) -> None:
-        super().create_write_transaction(*arguments, **options)
-        raise self.error("the answer was lost")
-
-
-class ConflictingTable(AmbiguousTable):
-    error = CommitFailedError
 
 
 def crash(*_: object, **__: object) -> Any:
@@ -190,14 +175,20 @@ class Protocol(RuleBasedStateMachine):
     def read_on(self, rows: int, batches: int | None) -> None:
         self.ingest(rows=rows, batches=batches)
 
-    @rule(step=st.sampled_from(["place", "CommitProperties", "refresh"]), rows=st.integers(1, 5))
+    @rule(step=st.sampled_from(["place", "spelled", "refresh"]), rows=st.integers(1, 5))
     def crash_while_reading_on(self, step: str, rows: int) -> None:
         self.crashing(step, lambda: self.ingest(rows=rows), of=ingesting)
 
-    @rule(table=st.sampled_from([AmbiguousTable, ConflictingTable]), rows=st.integers(1, 5))
-    def commit_without_an_answer(self, table: type[DeltaTable], rows: int) -> None:
+    @rule(error=st.sampled_from([OSError, FileExistsError]), rows=st.integers(1, 5))
+    def commit_without_an_answer(self, error: type[OSError], rows: int) -> None:
+        create = Storage.create
+
+        def ambiguous(storage: Storage, path: str, content: bytes) -> None:
+            create(storage, path, content)
+            raise error("the answer was lost")
+
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tables, "DeltaTable", table)
+            patch.setattr(Storage, "create", ambiguous)
             self.ingest(rows=rows)
             self.refine()
         assert self.caught_up()
@@ -217,7 +208,7 @@ class Protocol(RuleBasedStateMachine):
     def refine_all(self) -> None:
         self.refine()
 
-    @rule(step=st.sampled_from(["_quarantine", "merge", "_publish", "CommitProperties", "refresh"]))
+    @rule(step=st.sampled_from(["_quarantine", "merge", "_publish", "spelled", "refresh"]))
     def crash_while_refining(self, step: str) -> None:
         self.crashing(step, self.refine, of=refining)
 
@@ -231,7 +222,7 @@ class Protocol(RuleBasedStateMachine):
     def compute_all(self) -> None:
         self.lake.compute()
 
-    @rule(step=st.sampled_from(["run_sql", "CommitProperties", "refresh"]))
+    @rule(step=st.sampled_from(["run_sql", "spelled", "refresh"]))
     def crash_while_computing(self, step: str) -> None:
         self.crashing(step, self.lake.compute, of=computing)
 
@@ -253,7 +244,7 @@ class Protocol(RuleBasedStateMachine):
     def compact_all(self) -> None:
         self.compact()
 
-    @rule(step=st.sampled_from(["publish_portion", "CommitProperties", "refresh"]))
+    @rule(step=st.sampled_from(["publish_portion", "spelled", "refresh"]))
     def crash_while_compacting(self, step: str) -> None:
         self.crashing(step, self.compact, of=compaction)
 
@@ -433,14 +424,14 @@ class Careless(Protocol):
         self.patch.setattr(ingesting, "_still_ours", self.unless_careless("bronze", ingesting._still_ours))
         self.patch.setattr(refining, "still_planned", self.unless_careless("silver", refining.still_planned))
         self.patch.setattr(computing, "still_planned", self.unless_careless("gold", computing.still_planned))
-        real = DeltaTable.create_write_transaction
+        real = Table._publish
 
-        def unchecked(delta: DeltaTable, *arguments: Any, **options: Any) -> None:
-            if f"/{self.layer}/" in delta.table_uri:
-                delta.update_incremental()  # so that it sees no commit as coming in between
-            real(delta, *arguments, **options)
+        def unchecked(table: Table, *arguments: Any) -> int:
+            if table.spec.layer == self.layer:
+                table.refresh()  # so that it sees no commit as coming in between
+            return real(table, *arguments)
 
-        self.patch.setattr(DeltaTable, "create_write_transaction", unchecked)
+        self.patch.setattr(Table, "_publish", unchecked)
 
     def unless_careless(self, layer: str, look: Callable[..., None]) -> Callable[..., None]:
         return (lambda *_: None) if layer == self.layer else look

@@ -22,7 +22,8 @@ from dagster_project.refine.plan import pending_silver
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors import accounting as accounting_sensors
 from dagster_project.sensors import freshness as freshness_sensors
-from dagster_project.sensors.launch import reason_to_wait
+from dagster_project.sensors import launch as launching
+from dagster_project.sensors.launch import Runs
 from dagster_project.settings import Settings
 from tests.unit.lakes import Lake, reading, tombstone
 
@@ -181,19 +182,34 @@ def test_failures_are_waited_for_ever_longer(
     ended = instance.get_run_records(limit=1)[0].end_time
     assert ended is not None
     monkeypatch.setattr(time, "time", lambda: ended + wait - 1)
-    assert reason_to_wait(instance, JOB) == f"{JOB} failed {min(failures, 8)} times in a row; next try in 1 s"
+    assert Runs(instance).reason_to_wait(JOB) == f"{JOB} failed {min(failures, 8)} times in a row; next try in 1 s"
     monkeypatch.setattr(time, "time", lambda: ended + wait + 1)
-    assert reason_to_wait(instance, JOB) is None
+    assert Runs(instance).reason_to_wait(JOB) is None
+
+
+def test_a_run_at_work_is_waited_for_however_many_there_are(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end(instance, dg.DagsterRunStatus.FAILURE, "failing")
+    run = create_run_for_test(instance, job_name=JOB, status=dg.DagsterRunStatus.STARTING)
+    for number in range(3):
+        create_run_for_test(instance, job_name=f"other_{number}", status=dg.DagsterRunStatus.STARTED)
+    for most in (500, 3):
+        monkeypatch.setattr(launching, "_MOST", most)
+        runs = Runs(instance)
+        assert runs.reason_to_wait(JOB) == f"{JOB} is running ({run.run_id[:8]})"
+        assert runs.reason_to_wait("idle") is None
+        assert "failing failed 1 times" in (runs.reason_to_wait("failing") or "")
 
 
 def test_a_success_ends_the_waiting(instance: dg.DagsterInstance) -> None:
-    assert reason_to_wait(instance, JOB) is None
+    assert Runs(instance).reason_to_wait(JOB) is None
     end(instance, dg.DagsterRunStatus.FAILURE)
     end(instance, dg.DagsterRunStatus.FAILURE, "another")
-    assert reason_to_wait(instance, JOB) is not None
+    assert Runs(instance).reason_to_wait(JOB) is not None
     end(instance, dg.DagsterRunStatus.SUCCESS)
-    assert reason_to_wait(instance, JOB) is None
-    assert reason_to_wait(instance, "another") is not None
+    assert Runs(instance).reason_to_wait(JOB) is None
+    assert Runs(instance).reason_to_wait("another") is not None
 
 
 def test_freshness_of_each_region(lake: Lake) -> None:
