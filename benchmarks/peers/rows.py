@@ -11,7 +11,6 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from confluent_kafka import Message
 
 Row = dict[str, Any]
 # By path alone: peers have an environment without the platform's libraries.
@@ -72,17 +71,26 @@ RULES: dict[str, Callable[[Row], bool]] = {
 BROKEN = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError)
 
 
-def take(message: Message, loads: Callable[[bytes], Any], *, rows: list[Row], bad: list[Row]) -> None:
+def take(
+    payload: bytes,
+    loads: Callable[[bytes], Any],
+    *,
+    partition: int | None,
+    offset: int | None,
+    milliseconds: int,
+    rows: list[Row],
+    bad: list[Row],
+) -> None:
     """Add a message to the rows of Bronze, or to those that are broken.
 
     Args:
         loads: parses JSON.
+        milliseconds: the message's own time.
     """
-    payload = message.value() or b""
     row: Row = {
-        "kafka_partition": message.partition(),
-        "kafka_offset": message.offset(),
-        "kafka_timestamp": message.timestamp()[1] * 1000,  # from milliseconds
+        "kafka_partition": partition,
+        "kafka_offset": offset,
+        "kafka_timestamp": milliseconds * 1000,
         "payload": payload,
     }
     try:
