@@ -50,7 +50,7 @@ SYSTEMS = (
     System(name="floor", module="floor", has_tables=False),
     System(name="spark", module="spark", python=PEERS_PYTHON),
     System(name="dlt", module="dlt_kafka", python=PEERS_PYTHON),
-    System(name="handwritten", module="handwritten"),
+    System(name="handwritten", module="handwritten", python=PEERS_PYTHON),
 )
 
 
