@@ -239,7 +239,7 @@ class Table:
 
     def commit(
         self,
-        rows: pl.DataFrame,
+        rows: pl.DataFrame | Iterable[pl.DataFrame],
         *,
         cursors: Mapping[str, int],
         remove: pl.DataFrame | None = None,
@@ -249,7 +249,7 @@ class Table:
         """Add rows, remove files and move cursors, all or nothing, against the version that this handle has read.
 
         Args:
-            rows: columns of the table's schema, in any order; may be empty.
+            rows: columns of the table's schema, in any order; may be empty. Of several frames no two are held at a time.
             remove: files to take out, rows of `files()`.
             metadata: goes into the commit for people to read; nothing depends on it.
             data_change: whether the rows differ from those that are removed; false where only files are laid out anew.
@@ -260,16 +260,19 @@ class Table:
         Raises:
             StaleCursorError: another writer committed something that this one had not read; nothing was written.
         """
-        frame = rows.select(pl.col(name).cast(dtype) for name, dtype in self.spec.schema.items())
-        adds = write_files(
-            frame,
-            filesystem=self._filesystem,
-            uri=self.uri,
-            partition_by=self.spec.partition_by,
-            statistics=self.spec.statistics,
-            own_statistics=self.spec.own_statistics,
-            data_change=data_change,
-        )
+        adds = [
+            action
+            for frame in ([rows] if isinstance(rows, pl.DataFrame) else rows)
+            for action in write_files(
+                frame.select(pl.col(name).cast(dtype) for name, dtype in self.spec.schema.items()),
+                filesystem=self._filesystem,
+                uri=self.uri,
+                partition_by=self.spec.partition_by,
+                statistics=self.spec.statistics,
+                own_statistics=self.spec.own_statistics,
+                data_change=data_change,
+            )
+        ]
         if self.spec.many_writers and remove is not None and not remove.is_empty():
             cursors = {**cursors, _REMOVALS: self.version}
         commit_id = uuid.uuid4().hex

@@ -5,6 +5,7 @@ Versions are ordered by event time, then Kafka offset; of an append-only dataset
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -15,6 +16,8 @@ from dagster_project.lake.keys import Key, frame_of, keys_of
 from dagster_project.lake.table import Table
 
 _PATH, _ROW = "_path", "_row"
+# Rows that are written again at a time, and so in one file of a table partition: what bounds memory however large it is.
+_ROWS = 250_000
 VERSION_TIME = "_version_time"
 # Versions of a key by age; the Kafka partition counts where a topic has grown and a key has moved.
 VERSION_ORDER = (VERSION_TIME, "_kafka_offset", "_kafka_partition")
@@ -27,7 +30,7 @@ class Merge:
     Attributes:
         added: new rows that won.
         rewritten: files of Silver that hold rows which lost, to be removed.
-        kept: the other rows of these files, to be written again.
+        losers: merge keys of these rows; the other rows of the files are to be written again.
         touched: table partitions in which something changed.
         superseded: rows that lost, of the new ones and of Silver.
         deleted: keys that a tombstone took out.
@@ -35,7 +38,7 @@ class Merge:
 
     added: pl.DataFrame
     rewritten: pl.DataFrame
-    kept: pl.DataFrame
+    losers: pl.DataFrame
     touched: list[Key]
     superseded: int
     deleted: int
@@ -74,16 +77,32 @@ def merge(dataset: Dataset, silver: Table, rows: pl.DataFrame) -> Merge:
         added = latest.join(winners.filter(new).select(key), on=key, how="semi")
         losers = present.join(winners.filter(~new).select(key), on=key, how="anti")
     rewritten = files.join(losers.select(pl.col(_PATH).unique().alias("path")), on="path", how="semi")
-    kept = silver.rows(rewritten).join(losers.lazy().select(key), on=key, how="anti").collect(engine="in-memory")
     touched = set(keys_of(added)) | set(keys_of(rewritten))
     return Merge(
         added=added.select(silver.spec.schema.keys()),
-        kept=kept.select(silver.spec.schema.keys()),
         rewritten=rewritten,
+        losers=losers.select(key),
         touched=sorted(touched, key=str),
         superseded=len(rows) - len(added) + losers.filter(~pl.col("_deleted")).height,
         deleted=added.filter("_deleted").height,
     )
+
+
+def written(merged: Merge, silver: Table) -> Iterator[pl.DataFrame]:
+    """All rows that a merge has to write, a bounded number at a time; those that few rows lose against stay together."""
+    key = merged.losers.columns
+    begun = [merged.added]
+    rows = len(merged.added)
+    for file in merged.rewritten.sort(*specs.KEYS, "path").iter_slices(1):
+        count = int(file["num_records"].item())
+        if rows and rows + count > _ROWS:
+            yield pl.concat(begun)
+            begun, rows = [], 0
+        kept = silver.rows(file).join(merged.losers.lazy(), on=key, how="anti").select(silver.spec.schema.keys())
+        begun.append(kept.collect(engine="in-memory"))
+        rows += len(begun[-1])
+    if begun:
+        yield pl.concat(begun)
 
 
 def doubled_keys(dataset: Dataset, silver: Table, files: pl.DataFrame | None = None) -> int:

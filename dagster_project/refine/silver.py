@@ -17,7 +17,7 @@ from dagster_project.lake.keys import Key, frame_of, keys_of
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.quality.gate import judge
-from dagster_project.refine.merge import Merge, merge
+from dagster_project.refine.merge import Merge, merge, written
 from dagster_project.refine.plan import cursor_name, pending_files, progress, still_planned, within
 from dagster_project.topics.offsets import place
 
@@ -189,8 +189,9 @@ def _publish(silver: Table, merged: Merge, through: Mapping[Key, int]) -> None:
     version = silver.version + 1
     cursors = {cursor_name("bronze", key): batch for key, batch in through.items()}
     cursors |= {cursor_name("changed", key): version for key in merged.touched}
-    rows = pl.concat([merged.added, merged.kept])
-    silver.commit(rows, remove=merged.rewritten, cursors=cursors, metadata={"rows": len(merged.added)})
+    silver.commit(
+        written(merged, silver), remove=merged.rewritten, cursors=cursors, metadata={"rows": len(merged.added)}
+    )
 
 
 def _counts(rows: pl.DataFrame) -> dict[Key, int]:

@@ -28,6 +28,7 @@ from dagster_project.lake.keys import Key
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine import gold as computing
+from dagster_project.refine import merge as merging
 from dagster_project.refine import silver as refining
 from dagster_project.refine.plan import pending_gold, progress
 from tests.unit.lakes import Lake, Message, reading, small_catalog, tombstone
@@ -79,6 +80,7 @@ class Protocol(RuleBasedStateMachine):
             self.patch.setattr(ingesting, name, lambda *_, **__: None, raising=False)
         # Small bounds, so that a few messages make several commits.
         self.patch.setattr(refining, "_ROWS", 3)
+        self.patch.setattr(merging, "_ROWS", 2)
         self.patch.setattr(computing, "_ROWS", 1)
         self.patch.setattr(compaction, "_MANY", 2)
         self.patch.setattr(compaction, "_OPEN_DAYS", 0)

@@ -10,15 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagster_project.contract.model import Catalog
 from dagster_project.errors import StaleCursorError
+from dagster_project.lake import table as tables
 from dagster_project.lake.keys import Key
 from dagster_project.lake.table import Table
-from dagster_project.refine import silver
+from dagster_project.refine import merge, silver
 from dagster_project.refine.plan import cursor_keys, cursor_name, pending_gold, pending_silver, progress, within
 from tests.unit.lakes import EPOCH, Lake, Message, reading, tombstone
 
@@ -251,3 +253,29 @@ def test_a_choice_of_keys() -> None:
     assert within([EU, US, none], None) == [EU, US, none]
     assert within([EU, US, none], [US]) == [US, none]
     assert within([EU, US], iter([US, EU])) == [EU, US]
+
+
+@pytest.mark.parametrize(("most", "files"), [(100, 1), (6, 6), (1, 11)])
+def test_of_rows_that_are_written_again_a_bounded_number_is_held(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, most: int, files: int
+) -> None:
+    for batch in range(10):
+        lake.arrive(*(reading(3 * batch + place, f"{batch}-{place}", at=place) for place in range(3)))
+        monkeypatch.setattr(merge, "_ROWS", 1)  # each batch stays a file of its own
+        lake.refine()
+    held: list[str] = []
+    write = tables.write_files
+
+    def counted(frame: pl.DataFrame, *, uri: str, **options: Any) -> Any:
+        held.append(uri)
+        return write(frame, uri=uri, **options)
+
+    monkeypatch.setattr(tables, "write_files", counted)
+    monkeypatch.setattr(merge, "_ROWS", most)
+    # A newer version of one row of each file.
+    lake.arrive(*(reading(100 + batch, f"{batch}-0", at=50) for batch in range(10)))
+    lake.refine()
+    rows = lake.silver.rows().collect()
+    assert sorted(rows["id"]) == sorted(f"{batch}-{place}" for batch in range(10) for place in range(3))
+    assert sorted(rows.filter(rows["_kafka_offset"] >= 100)["id"]) == [f"{batch}-0" for batch in range(10)]
+    assert held.count(lake.silver.uri) == len(lake.silver.files()) == files
