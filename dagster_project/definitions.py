@@ -8,7 +8,12 @@ from dagster_project.assets.bronze import bronze_asset, topic_spec
 from dagster_project.assets.catch_up import catch_up_job
 from dagster_project.assets.dlq import dlq_asset, publish_job_name
 from dagster_project.assets.gold import gold_asset
-from dagster_project.assets.maintenance import compact_job, compact_schedule
+from dagster_project.assets.maintenance import (
+    maintain_job_name,
+    maintain_schedule,
+    maintain_selection,
+    maintenance_assets,
+)
 from dagster_project.assets.silver import silver_asset
 from dagster_project.checks.accounting import accounting_check
 from dagster_project.checks.freshness import freshness_checks
@@ -78,7 +83,10 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
         for dataset in catalog.datasets
     ]
     catch_up = [catch_up_job(dataset, catalog=catalog) for dataset in catalog.datasets]
-    compact = {dataset.name: compact_job(dataset, catalog=catalog) for dataset in catalog.datasets}
+    maintain = [
+        dg.define_asset_job(maintain_job_name(dataset), selection=maintain_selection(dataset, catalog))
+        for dataset in catalog.datasets
+    ]
     return dg.Definitions(
         assets=[
             *(topic_spec(dataset) for dataset in catalog.datasets),
@@ -86,6 +94,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
             *(dlq_asset(dataset) for dataset in catalog.datasets),
             *(silver_asset(dataset, uri=settings.lake_uri) for dataset in catalog.datasets),
             *(gold_asset(mart, catalog=catalog, uri=settings.lake_uri) for mart in catalog.marts),
+            *maintenance_assets(catalog, usd_per_gb_month=settings.storage_usd_per_gb_month),
         ],
         asset_checks=[*freshness.values(), *accounting.values(), *retention.values()],
         jobs=[
@@ -95,9 +104,9 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
             *aggregate.values(),
             *publish,
             *catch_up,
-            *compact.values(),
+            *maintain,
         ],
-        schedules=[compact_schedule(dataset, compact[dataset.name]) for dataset in catalog.datasets],
+        schedules=[maintain_schedule(dataset) for dataset in catalog.datasets],
         sensors=[
             kafka_lag_sensor(catalog, jobs=ingest.values()),
             bronze_changes_sensor(catalog, jobs=[*refine.values(), *aggregate.values(), *catch_up]),

@@ -55,6 +55,10 @@ class LakeError(LakehouseError):
     """A table cannot be read or written."""
 
 
+class ExpiredError(LakehouseError):
+    """Rows that were to be read again were deleted after the contract's retention."""
+
+
 class StaleCursorError(LakeError):
     """Another writer moved the cursor since it was read; nothing was written."""
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from dagster_project.errors import ConfigurationError
 
+# S3 Standard in us-east-1, the first 50 TB of a month.
+S3_STANDARD = 0.023
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -20,6 +22,7 @@ class Settings:
         home: local state, `LAKEHOUSE_HOME`: services, logs, Dagster's instance, and by default the lake.
         project: the folder that holds `contracts/`, `LAKEHOUSE_PROJECT`.
         lake_uri: root of all tables, `LAKEHOUSE_URI`: a path or `s3://bucket/prefix`.
+        storage_usd_per_gb_month: `LAKEHOUSE_STORAGE_USD_PER_GB_MONTH`, what the store asks for 2³⁰ bytes.
         bootstrap_servers: `KAFKA_BOOTSTRAP_SERVERS`; empty means the broker that `lakehouse up` started.
     """
 
@@ -27,6 +30,7 @@ class Settings:
     project: Path
     lake_uri: str
     bootstrap_servers: str
+    storage_usd_per_gb_month: float = S3_STANDARD
 
     @property
     def contracts(self) -> Path:
@@ -41,7 +45,7 @@ class Settings:
         """Read the settings.
 
         Raises:
-            ConfigurationError: the project folder has no `contracts/`, or the lake's scheme is unknown.
+            ConfigurationError: the project folder has no `contracts/`, the lake's scheme is unknown, or a price no number.
         """
         home = Path(environment.get("LAKEHOUSE_HOME") or ".lakehouse").expanduser().resolve()
         here = Path.cwd()
@@ -68,4 +72,19 @@ class Settings:
             project=project,
             lake_uri=lake_uri.rstrip("/"),
             bootstrap_servers=environment.get("KAFKA_BOOTSTRAP_SERVERS", ""),
+            storage_usd_per_gb_month=_price(environment.get("LAKEHOUSE_STORAGE_USD_PER_GB_MONTH") or str(S3_STANDARD)),
         )
+
+
+def _price(text: str) -> float:
+    try:
+        price = float(text)
+    except ValueError:
+        price = -1.0
+    if not 0 <= price < float("inf"):
+        raise ConfigurationError(
+            f"LAKEHOUSE_STORAGE_USD_PER_GB_MONTH={text}",
+            expected=f"what the store asks for a gigabyte and month, in dollars, such as {S3_STANDARD}",
+            remedy="correct it, or unset it for the price of S3 Standard",
+        )
+    return price

@@ -32,6 +32,7 @@ class Account:
     Attributes:
         offsets: from the first that was ever to be read up to the cursor, over all Kafka partitions.
         bronze_rows: rows of Bronze.
+        expired: offsets whose rows were deleted from Bronze after the retention; the ledger has what became of them.
         silver_rows: offsets that are a live row in Silver.
         superseded: a newer version or an earlier copy of the same key is in Silver.
         quarantined: poison in Bronze, or a row in quarantine with the rules that it broke.
@@ -56,6 +57,7 @@ class Account:
     dataset: str
     offsets: int
     bronze_rows: int
+    expired: int
     silver_rows: int
     superseded: int
     quarantined: int
@@ -111,13 +113,19 @@ def account(
         start, end = ({}, {}) if cursor is None else (cursor.start, cursor.next)
         window = Offsets.of_bounds(start, end)
         report(f"{dataset.name}: rows of Bronze, Silver and quarantine")
-        found = fates(dataset, bronze=tables.bronze, silver=tables.silver, quarantine=tables.quarantine)
+        found = fates(
+            dataset,
+            bronze=tables.bronze,
+            silver=tables.silver,
+            quarantine=tables.quarantine,
+            expired=witnesses.ledger.expired(),
+        )
         if witnesses.topic is not None:
             report(f"{dataset.name}: the broker's log")
         log = {} if cursor is None else witnesses.log(cursor, bootstrap_servers=bootstrap_servers)
         covered = {p: min(max(witnesses.ledger.covered.get(p, 0), start[p]), offset) for p, offset in end.items()}
         recorded = Offsets.of_bounds(start, covered)
-        holes = gaps(found.bronze, window=window, log=log, ledger=witnesses.ledger, covered=recorded)
+        holes = gaps(found.bronze | found.expired, window=window, log=log, ledger=witnesses.ledger, covered=recorded)
         differences: list[str] = []
         if payloads and cursor is not None:
             report(f"{dataset.name}: keys and payloads, against the broker's; values, against their payloads")
@@ -145,6 +153,7 @@ def account(
             dataset=dataset.name,
             offsets=len(window),
             bronze_rows=found.rows,
+            expired=len(found.expired),
             **counts,
             gaps=sum(counts[name] for name in ("control", "aborted", "compacted", "unproven_gaps")),
             gold_rows=marts.rows,

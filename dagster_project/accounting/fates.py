@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from dagster_project.accounting.versions import KEY, superseded, versions
 from dagster_project.contract.model import Dataset
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
+from dagster_project.ledger.ledger import EXPIRED
 from dagster_project.refine.merge import doubled_keys
 from dagster_project.refine.plan import progress
 from dagster_project.topics.offsets import Offsets, Places, place
@@ -24,13 +26,16 @@ class Fates:
 
     Attributes:
         bronze: all of them.
+        expired: offsets whose rows the retention has deleted from Bronze; each is in one of the other sets, too.
         doubled: in more than one place.
         lost: in Bronze, read by Silver, and nowhere.
         strays: by layer, offsets that are not in Bronze.
         doubled_keys: merge keys with more than one row in Silver.
+        rows, deleted: of Bronze: how many it has, and how many the retention has taken from it, by its own count.
     """
 
     bronze: Offsets
+    expired: Offsets
     silver: Offsets
     superseded: Offsets
     quarantined: Offsets
@@ -41,51 +46,76 @@ class Fates:
     strays: dict[str, Offsets]
     doubled_keys: int
     rows: int
+    deleted: int
 
     def problems(self) -> list[str]:
         strays = [
             line for layer, offsets in self.strays.items() for line in damage(offsets, f"in {layer}, but not in Bronze")
         ]
         doubled = f"{self.doubled_keys} merge keys have more than one row in Silver"
+        miscounted = f"{self.deleted} rows of Bronze have expired, but the ledger has {len(self.expired)} of them"
         return [
             *damage(self.lost, "neither in Silver, superseded, nor quarantined"),
             *damage(self.doubled, "in more than one place"),
             *strays,
             *([doubled] if self.doubled_keys else []),
+            *([miscounted] if self.deleted != len(self.expired) else []),
         ]
 
 
-def fates(dataset: Dataset, *, bronze: Evidence, silver: Evidence, quarantine: Evidence) -> Fates:
-    """Give each row of Bronze its place."""
+def fates(
+    dataset: Dataset,
+    *,
+    bronze: Evidence,
+    silver: Evidence,
+    quarantine: Evidence,
+    expired: Mapping[str, Offsets] | None = None,
+) -> Fates:
+    """Give each row of Bronze its place, and each that it once had.
+
+    Args:
+        expired: as of `Ledger.expired`; those that are in Bronze all the same count as rows like any other.
+    """
     places, poison, waiting = _bronze(bronze, progress(silver.table))
     everything, twice = Offsets.of_places(places), _twice(places)
+    was = {place: offsets - everything for place, offsets in (expired or {}).items()}
+    gone = Offsets.union(*was.values())
+    known = everything | gone
     refined = versions(dataset, silver)
     live, marks = (Offsets.of_rows(refined.filter(pl.col("_deleted") == deleted)) for deleted in (False, True))
     in_silver, in_quarantine = live | marks, _quarantine(quarantine)
-    doubled = twice | (in_silver & in_quarantine & everything) | (poison & (in_silver | in_quarantine))
-    left = everything - doubled
+    doubled = twice | (in_silver & in_quarantine & known) | (poison & (in_silver | in_quarantine))
+    left = known - doubled
     poisoned, left = left & poison, left - poison
     pending, left = left & waiting, left - waiting
     tombstones, left = left & marks, left - marks
     shown, left = left & live, left - live
     gated, left = left & in_quarantine, left - in_quarantine
+    passed, left = left & gone, left - gone
     beaten, deletes = superseded(dataset, bronze, left, refined)
+    # Of what has expired only the ledger knows the key. A row that Silver had may have a newer version by now; of an
+    # append-only dataset it has none and stays for ever, like what is in quarantine.
+    fleeting = ("superseded",) if dataset.write_mode == "append" else ("superseded", "silver_rows")
+    overtaken = passed & Offsets.union(*(was.get(place, Offsets()) for place in fleeting))
+    undone = passed & was.get("tombstones", Offsets())
     keys = refined[KEY]
     return Fates(
         bronze=everything,
+        expired=gone,
         silver=shown,
-        superseded=beaten,
+        superseded=beaten | overtaken,
         quarantined=poisoned | gated,
-        tombstones=tombstones | deletes,
+        tombstones=tombstones | deletes | undone,
         pending=pending,
         doubled=doubled,
-        lost=left - beaten - deletes,
-        strays={"silver": in_silver - everything, "quarantine": in_quarantine - everything},
+        lost=(left - beaten - deletes) | (passed - overtaken - undone),
+        strays={"silver": in_silver - known, "quarantine": in_quarantine - known},
         # Two keys may have one hash, if once in a million tables of this size: then the keys themselves decide.
         doubled_keys=doubled_keys(dataset, silver.table, silver.files)
         if silver.table is not None and keys.n_unique() < len(keys)
         else 0,
         rows=len(places),
+        deleted=0 if bronze.table is None else bronze.table.cursors().get(EXPIRED, 0),
     )
 
 

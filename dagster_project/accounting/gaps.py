@@ -43,6 +43,7 @@ def gaps(bronze: Offsets, *, window: Offsets, log: Mapping[Kind, Offsets], ledge
     """Sort the gaps of a window.
 
     Args:
+        bronze: offsets with a row in Bronze, now or before its retention.
         window: from the first offset that was ever to be read up to the cursor.
         log: what the broker says of the part of the window that it still has; empty without a broker.
         covered: where the ledger has every gap.

@@ -39,7 +39,7 @@ class Witnesses:
             problems.append(f"topic {dataset.topic.name!r} does not exist; Bronze was read from id {cursor.topic_id}")
         ledger = Ledger()
         # The ledger is Bronze's, whatever topic the broker has now.
-        known = described if cursor is None else _as_read(dataset, cursor)
+        known = described if cursor is None else cursor.topic(dataset.topic.name)
         try:
             if known is not None:
                 ledger = Ledger.read(tables.ledger.table, known, files=tables.ledger.files)
@@ -74,10 +74,6 @@ class Witnesses:
         kept = {partition: max(offset, first.get(partition, offset)) for partition, offset in cursor.start.items()}
         until = {partition: min(offset, end.get(partition, offset)) for partition, offset in cursor.next.items()}
         return read_log(self.topic.name, start=kept, end=until, bootstrap_servers=bootstrap_servers)
-
-
-def _as_read(dataset: Dataset, cursor: Cursor) -> Topic:
-    return Topic(name=dataset.topic.name, cluster_id=cursor.cluster_id, topic_id=cursor.topic_id, first={}, end={})
 
 
 def _check(dataset: Dataset, cursor: Cursor | None, topic: Topic, *, lost: Offsets, storage: Storage) -> None:

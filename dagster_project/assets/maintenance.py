@@ -1,69 +1,153 @@
-"""Maintenance of tables: the small files of many commits are merged once a day."""
+"""Maintenance: each night what is older than the retention leaves Bronze, and each table is compacted, vacuumed and tidied."""
+
+import datetime as dt
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
 
 import dagster as dg
 
 from dagster_project.assets.describe import RETRIES
-from dagster_project.contract.model import Catalog, Dataset
+from dagster_project.contract.model import Catalog, Dataset, Mart
 from dagster_project.failure import explained
 from dagster_project.lake import specs
-from dagster_project.lake.compaction import compact
+from dagster_project.lake.keys import keys_of
 from dagster_project.lake.table import TableSpec
+from dagster_project.lifecycle.expiry import expire, overdue
+from dagster_project.lifecycle.upkeep import Upkeep, tend, usd_per_month
+from dagster_project.naming import asset_key
 from dagster_project.resources.lake import LakeResource
 
-
-def compact_job_name(dataset: Dataset) -> str:
-    return f"compact_{dataset.name}"
-
-
-def compact_job(dataset: Dataset, *, catalog: Catalog) -> dg.JobDefinition:
-    """Compacts the tables of a dataset and its marts, one op each."""
-    marts = catalog.marts_of(dataset.name)
-    ops = [
-        _compact_op(spec, job=compact_job_name(dataset))
-        for spec in (
-            specs.bronze(dataset),
-            specs.silver(dataset),
-            specs.quarantine(dataset),
-            *(specs.gold(mart) for mart in marts),
-        )
-    ]
-
-    @dg.job(
-        name=compact_job_name(dataset),
-        description=f"Merges small files of {dataset.name} and its marts. Rows stay as they are; no file is deleted.",
-    )
-    def job() -> None:
-        for op in ops:
-            op()
-
-    return job
+# Table partitions that the UI names.
+_NAMED = 50
 
 
-def compact_schedule(dataset: Dataset, job: dg.JobDefinition) -> dg.ScheduleDefinition:
+def maintain_job_name(dataset: Dataset) -> str:
+    return f"maintain_{dataset.name}"
+
+
+def maintain_selection(dataset: Dataset, catalog: Catalog) -> dg.AssetSelection:
+    """What is maintained with a dataset: its tables, and those of its marts."""
+    tables = [*_tables(dataset), *map(specs.gold, catalog.marts_of(dataset.name))]
+    return dg.AssetSelection.assets(asset_key("expiry", dataset.name), *map(_key, tables))
+
+
+def maintain_schedule(dataset: Dataset) -> dg.ScheduleDefinition:
     """Once a night: a day's commits make some thousand files, which planning still reads at ease.
 
-    Running unless a person stops it: what it does is invisible to readers, and a table that nobody compacts grows slow.
+    Running unless a person stops it: what it does is invisible to readers, a table that nobody compacts grows slow, and how
+    long Bronze is kept is the contract's word.
     """
     return dg.ScheduleDefinition(
-        name=f"{compact_job_name(dataset)}_daily",
-        job=job,
+        name=f"{maintain_job_name(dataset)}_daily",
+        job_name=maintain_job_name(dataset),
         cron_schedule="17 3 * * *",  # not on the hour, when everybody else's jobs start
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
 
 
-def _compact_op(spec: TableSpec, *, job: str) -> dg.OpDefinition:
-    # Bronze has many writers, and ingest need not wait. Of the others each commit excludes all others, so compaction
-    # takes its turn with the runs that write them instead of making one of them start over.
-    pool = None if spec.many_writers else f"{spec.layer}_{spec.name}"
+def maintenance_assets(catalog: Catalog, *, usd_per_gb_month: float) -> list[dg.AssetsDefinition]:
+    """The expiry of each Bronze table, and the upkeep of every table."""
+    return [
+        *(_expiry_asset(dataset, usd_per_gb_month=usd_per_gb_month) for dataset in catalog.datasets),
+        *(
+            _upkeep_asset(dataset, spec, usd_per_gb_month=usd_per_gb_month)
+            for dataset in catalog.datasets
+            for spec in _tables(dataset)
+        ),
+        *(_upkeep_asset(mart, specs.gold(mart), usd_per_gb_month=usd_per_gb_month) for mart in catalog.marts),
+    ]
 
-    @dg.op(name=f"{job}_{spec.layer}_{spec.name}", retry_policy=RETRIES, pool=pool)
-    def compact_table(context: dg.OpExecutionContext, lake: LakeResource) -> None:
+
+def _expiry_asset(dataset: Dataset, *, usd_per_gb_month: float) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=asset_key("expiry", dataset.name),
+        description=f"Deletes table partitions of bronze.{dataset.name} that are older than {dataset.slo.retention.days} "
+        "days, once Silver has read them and each row's place is proven. The ledger keeps their offsets.",
+        group_name=dataset.domain,
+        owners=list(dataset.owners),
+        kinds={"deltalake", "bronze"},
+        code_version=dataset.version,
+        deps=[asset_key("bronze", dataset.name), asset_key("silver", dataset.name)],
+        retry_policy=RETRIES,
+        metadata={"retention": str(dataset.slo.retention)},
+    )
+    def expiry(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult[Any]:
         with explained():
-            for done in compact(spec, storage=lake.storage()):
-                if done.outpaced:
-                    context.log.info(f"{done.table}: another writer came first, nothing was changed")
-                else:
-                    context.log.info(f"{done.table}: {done.files} files → {done.into}, version {done.version}")
+            storage, now = lake.storage(), dt.datetime.now(dt.UTC)
+            done = list(expire(dataset, storage=storage, now=now))
+            tables = lake.find(specs.bronze(dataset), specs.silver(dataset))
+            bronze = tables[f"bronze/{dataset.name}"]
+            left = (
+                None if bronze is None else overdue(dataset, bronze, now=now, silver=tables[f"silver/{dataset.name}"])
+            )
+        gone = [item for item in done if item.version is not None]
+        size = sum(item.bytes for item in gone)
+        places = sum((Counter(item.places) for item in gone), Counter[str]())
+        named = [name for item in gone for name in item.partitions]
+        for item in done:
+            context.log.info(f"{item.rows} rows of {len(item.partitions)} table partitions, version {item.version}")
+        return dg.MaterializeResult(
+            metadata={
+                "rows_deleted": sum(item.rows for item in gone),
+                "rows_deleted_by_place": dg.MetadataValue.json(dict(places)),
+                "partitions_deleted": len(named),
+                "partitions": dg.MetadataValue.json(named[:_NAMED]),
+                "files_deleted": sum(item.files for item in gone),
+                "bytes_deleted": size,
+                "saved_usd_per_month_once_vacuumed": usd_per_month(size, usd_per_gb_month),
+                "overdue_partitions_kept": 0 if left is None else len(keys_of(left)),
+            }
+        )
 
-    return compact_table
+    return expiry
+
+
+def _upkeep_asset(contract: Dataset | Mart, spec: TableSpec, *, usd_per_gb_month: float) -> dg.AssetsDefinition:
+    layer = asset_key(spec.layer, spec.name)
+
+    @dg.asset(
+        key=_key(spec),
+        description=f"Merges small files of {spec.layer}.{spec.name}, deletes files that are needed no more, writes a "
+        "checkpoint and cuts the log short. Rows stay as they are.",
+        group_name=contract.domain,
+        owners=list(contract.owners),
+        kinds={"deltalake"},
+        code_version=contract.version,
+        deps=[] if spec.layer in {"ledger", "quarantine"} else [layer],
+        retry_policy=RETRIES,
+        # Bronze has many writers, and ingest need not wait. Of the others each commit excludes all others, so compaction
+        # takes its turn with the runs that write them instead of making one of them start over.
+        pool=None if spec.many_writers else f"{spec.layer}_{spec.name}",
+    )
+    def upkeep(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult[Any]:
+        with explained():
+            done = tend(spec, storage=lake.storage(), usd_per_gb_month=usd_per_gb_month, report=context.log.info)
+        return dg.MaterializeResult(metadata={} if done is None else _metadata(done))
+
+    return upkeep
+
+
+def _metadata(done: Upkeep) -> dict[str, Any]:
+    changes = {
+        f"{name}_{moment}": value
+        for moment, footprint in (("before", done.before), ("after", done.after))
+        for name, value in asdict(footprint).items()
+    }
+    commits = [item for item in done.compacted if not item.outpaced]
+    return {
+        **changes,
+        "files_compacted": sum(item.files for item in commits),
+        "files_vacuumed": done.vacuumed_files,
+        "bytes_vacuumed": done.vacuumed_bytes,
+        "checkpoint": -1 if done.checkpoint is None else done.checkpoint,
+        "saved_usd_per_month": done.saved_usd_per_month,
+    }
+
+
+def _tables(dataset: Dataset) -> list[TableSpec]:
+    return [spec(dataset) for spec in (specs.bronze, specs.silver, specs.quarantine, specs.ledger)]
+
+
+def _key(spec: TableSpec) -> dg.AssetKey:
+    return asset_key("upkeep", f"{spec.layer}_{spec.name}")

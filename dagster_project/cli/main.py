@@ -9,13 +9,13 @@ import typer
 from typer.core import TyperGroup
 
 from dagster_project.cli import (
-    compact,
     contract,
     demo,
     dev,
     dlq,
     lag,
     loss,
+    maintain,
     produce,
     query,
     retire,
@@ -67,7 +67,7 @@ app.command()(demo.demo)
 app.command()(verify.verify)
 app.command()(lag.lag)
 app.command()(retire.retire)
-app.command()(compact.compact)
+app.command()(maintain.maintain)
 app.command()(query.query)
 
 

@@ -74,6 +74,8 @@ def show(account: Account) -> None:
     table.add_section()
     table.add_row("offsets", f"{account.offsets:,}")
     table.add_row("bronze rows", f"{account.bronze_rows:,}")
+    if account.expired:
+        table.add_row("expired in bronze", f"{account.expired:,}")
     table.add_row("gold rows", f"{account.gold_rows:,}")
     if account.letters is not None:
         table.add_row("dead letters", f"{account.letters:,}")

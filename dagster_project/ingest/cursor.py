@@ -51,6 +51,10 @@ class Cursor:
         ((cluster_id, topic_id), offsets) = next(iter(places.items()))
         return cls(cluster_id=cluster_id, topic_id=topic_id, **offsets, batch_id=cursors[BATCH])
 
+    def topic(self, name: str) -> Topic:
+        """The topic that was read, whatever the broker has now: its identity alone."""
+        return Topic(name=name, cluster_id=self.cluster_id, topic_id=self.topic_id, first={}, end={})
+
     def to_table(self) -> dict[str, int]:
         """As named cursors of a Delta commit."""
         return {

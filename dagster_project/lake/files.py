@@ -82,8 +82,6 @@ def _bounds(row: Mapping[str, Any]) -> dict[str, int | str]:
 
 def _json_value(value: Any) -> int | str:
     # Microseconds, as delta-rs writes them itself: the milliseconds of the protocol would cut a maximum short.
-    return (
-        value.astimezone(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        if isinstance(value, dt.datetime)
-        else value
-    )
+    if isinstance(value, dt.datetime):
+        return value.astimezone(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return value.isoformat() if isinstance(value, dt.date) else value

@@ -13,7 +13,7 @@ from dagster_project.lake.table import Table, TableSpec
 
 
 def query(sql: str, *, catalog: Catalog, storage: Storage) -> pl.DataFrame:
-    """Run SQL over `bronze.*`, `silver.*`, `gold.*` and `quarantine.*`; tables that hold nothing yet are empty views.
+    """Run SQL over `bronze.*`, `silver.*`, `gold.*`, `quarantine.*` and `ledger.*`; tables that hold nothing yet are empty views.
 
     Raises:
         LakeError: the SQL does not run.
@@ -23,7 +23,12 @@ def query(sql: str, *, catalog: Catalog, storage: Storage) -> pl.DataFrame:
         for layer in LAYERS:
             connection.execute(f"CREATE SCHEMA {layer}")
         for dataset in catalog.datasets:
-            for spec in (specs.bronze(dataset), specs.silver(dataset), specs.quarantine(dataset)):
+            for spec in (
+                specs.bronze(dataset),
+                specs.silver(dataset),
+                specs.quarantine(dataset),
+                specs.ledger(dataset),
+            ):
                 _register(connection, spec, storage)
             _views(connection, dataset.name)
         for mart in catalog.marts:
@@ -51,7 +56,8 @@ def _register(connection: duckdb.DuckDBPyConnection, spec: TableSpec, storage: S
 
 
 def _views(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    connection.execute(f'CREATE VIEW bronze."{name}" AS FROM "_bronze_{name}"')
+    for layer in ("bronze", "ledger"):
+        connection.execute(f'CREATE VIEW {layer}."{name}" AS FROM "_{layer}_{name}"')
     connection.execute(
         f'CREATE VIEW silver."{name}" AS SELECT * EXCLUDE (_deleted) FROM "_silver_{name}" WHERE NOT _deleted'
     )

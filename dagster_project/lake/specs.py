@@ -27,7 +27,10 @@ MESSAGE: dict[str, pl.DataType] = {
     "_payload": pl.Binary(),
     "_headers": pl.List(pl.Struct({"key": pl.String(), "value": pl.Binary()})),
 }
-# A run of offsets, both ends included, that have no row in Bronze.
+KEYS = (DATE_COLUMN, REGION_COLUMN)
+PARTITION: dict[str, pl.DataType] = {DATE_COLUMN: pl.Date(), REGION_COLUMN: pl.String()}
+# A run of offsets, both ends included, that have no row in Bronze; of those that had one, its table partition and the
+# place of the account (`silver_rows`, …) that was proven before it was deleted.
 LEDGER: dict[str, pl.DataType] = {
     "_kafka_partition": pl.Int32(),
     "first_offset": pl.Int64(),
@@ -37,9 +40,9 @@ LEDGER: dict[str, pl.DataType] = {
     "declared_by": pl.String(),
     "recorded_at": TIMESTAMP,
     "batch_id": pl.Int64(),
+    **PARTITION,
+    "place": pl.String(),
 }
-KEYS = (DATE_COLUMN, REGION_COLUMN)
-PARTITION: dict[str, pl.DataType] = {DATE_COLUMN: pl.Date(), REGION_COLUMN: pl.String()}
 
 
 def _contract_columns(dataset: Dataset) -> dict[str, pl.DataType]:
@@ -93,12 +96,16 @@ def quarantine(dataset: Dataset) -> TableSpec:
 
 
 def ledger(dataset: Dataset) -> TableSpec:
-    """Offsets without a message, and declared losses; by kind, as losses are looked up at each start of an ingest."""
+    """Offsets without a message, declared losses, and what the retention has deleted.
+
+    By kind, as losses are looked up at each start of an ingest, and what has expired is the most by far.
+    """
     return TableSpec(
         layer="ledger",
         name=dataset.name,
         schema=LEDGER,
         partition_by=("kind",),
+        statistics=(DATE_COLUMN,),
         description=f"Offsets of {dataset.topic.name} that have no row in Bronze, and why.",
     )
 

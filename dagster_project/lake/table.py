@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+import fsspec
 import polars as pl
 from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError
@@ -165,6 +166,10 @@ class Table:
                 expected=f"versions {_READER_VERSION} and {_WRITER_VERSION} of the Delta protocol",
                 remedy="take the table features away again that another tool has set on it",
             )
+
+    @property
+    def filesystem(self) -> fsspec.AbstractFileSystem:
+        return self._filesystem
 
     def refresh(self) -> None:
         """Move on to the newest version.

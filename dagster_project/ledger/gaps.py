@@ -10,7 +10,7 @@ from dagster_project.contract.model import Dataset
 from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
-from dagster_project.ledger.ledger import Entry, Ledger, write
+from dagster_project.ledger.ledger import EXPIRED, Entry, Ledger, write
 from dagster_project.topics.batches import Kind
 from dagster_project.topics.broker import Broker
 from dagster_project.topics.log import read_log
@@ -45,10 +45,12 @@ def record_gaps(
     """
     topic = Broker(bootstrap_servers).topic(dataset.topic.name)
     table = Table.find(specs.ledger(dataset), storage=storage)
-    ledger = Ledger.read(table, topic)
+    files = None if table is None else table.files().filter(pl.col("kind") != "expired")
+    ledger = Ledger.read(table, topic, files=files)
     known = ledger.offsets("control", "aborted", "compacted", "lost", "unseen")
     everything = Offsets.of_bounds(start, end)
-    if len(everything) == int(bronze.files()["num_records"].sum()) + len(known & everything):
+    rows = int(bronze.files()["num_records"].sum()) + bronze.cursors().get(EXPIRED, 0)
+    if len(everything) == rows + len(known & everything):
         return 0
     begin = {partition: max(ledger.covered.get(partition, 0), start[partition]) for partition in end}
     window = Offsets.of_bounds(begin, end)
@@ -63,7 +65,7 @@ def record_gaps(
     compacted = log["compacted"]
     if compacted or unseen:
         # Of what the broker no longer has, only that is a gap which had gone before it was read.
-        read = _read(bronze, begin)
+        read = _read(bronze, begin) | Ledger.read(table, topic, kind="expired").offsets("expired")
         compacted, unseen = compacted - read - known, unseen - read
     entries = [
         Entry(offsets=log["control"] | (seen["control"] & window), kind="control"),

@@ -1,4 +1,4 @@
-"""The ledger of a dataset: offsets that hold no message, and losses that a person declared; kept for ever."""
+"""The ledger of a dataset: offsets that have no row in Bronze, and why; kept for ever."""
 
 from __future__ import annotations
 
@@ -12,23 +12,36 @@ import polars as pl
 from dagster_project.contract.model import Dataset
 from dagster_project.errors import TopicIdentityError
 from dagster_project.lake import specs
+from dagster_project.lake.keys import Key
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.topics.broker import Topic
 from dagster_project.topics.offsets import Offsets
 
-# `unseen`: no row in Bronze, and already deleted from the broker when its gaps were looked at.
-Kind = Literal["control", "aborted", "compacted", "lost", "unseen"]
+# `unseen`: no row in Bronze, and already deleted from the broker when its gaps were looked at. `expired`: Bronze had a row,
+# which was deleted after the contract's retention.
+Kind = Literal["control", "aborted", "compacted", "lost", "unseen", "expired"]
+
+# Cursor of Bronze: how many of its rows the retention has deleted, and, with a table partition's name after it, the last
+# batch whose rows there are gone. Moved by the commit that deletes, after the ledger has their offsets.
+EXPIRED = "expired"
+_NOWHERE = Key(None, None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Offsets to be written into the ledger, and why."""
+    """Offsets to be written into the ledger, and why.
+
+    Attributes:
+        key, place: of what has expired, the table partition that it was in, and what had become of it.
+    """
 
     offsets: Offsets
     kind: Kind
     note: str = ""
     declared_by: str = ""
+    key: Key = _NOWHERE
+    place: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +49,8 @@ class Ledger:
     """What the ledger says of one topic.
 
     Attributes:
-        rows: `_kafka_partition, first_offset, last_offset, kind, note, declared_by, recorded_at, batch_id`.
+        rows: `_kafka_partition, first_offset, last_offset, kind, note, declared_by, recorded_at, batch_id`, and of what
+            has expired `event_date, region, place`.
         covered: by Kafka partition, the offset up to which all gaps are recorded.
     """
 
@@ -71,6 +85,13 @@ class Ledger:
     def offsets(self, *kinds: Kind) -> Offsets:
         return Offsets.of_runs(self.rows.filter(pl.col("kind").is_in(kinds)))
 
+    def expired(self) -> dict[str, Offsets]:
+        """What the retention has deleted from Bronze, by the place that each offset had then."""
+        rows = self.rows.filter(pl.col("kind") == "expired")
+        return {
+            str(place): Offsets.of_runs(part) for (place,), part in rows.partition_by("place", as_dict=True).items()
+        }
+
 
 def lost(dataset: Dataset, topic: Topic, *, storage: Storage) -> Offsets:
     """All declared losses."""
@@ -83,12 +104,21 @@ def write(table: Table, topic: Topic, entries: list[Entry], *, batch_id: int, co
     Raises:
         StaleCursorError: another run has written since the table was read; nothing was written.
     """
-    runs = (entry.offsets.rows(kind=entry.kind, note=entry.note, declared_by=entry.declared_by) for entry in entries)
-    rows = pl.concat([Offsets().rows(kind="", note="", declared_by=""), *runs])
-    rows = rows.with_columns(
-        pl.lit(dt.datetime.now(dt.UTC), specs.LEDGER["recorded_at"]).alias("recorded_at"),
-        pl.lit(batch_id, pl.Int64).alias("batch_id"),
-    )
+    now = dt.datetime.now(dt.UTC)
+    runs = [
+        entry.offsets.rows(
+            kind=entry.kind,
+            note=entry.note,
+            declared_by=entry.declared_by,
+            recorded_at=now,
+            batch_id=batch_id,
+            event_date=entry.key.date,
+            region=entry.key.region,
+            place=entry.place,
+        ).select(pl.col(name).cast(dtype) for name, dtype in specs.LEDGER.items())
+        for entry in entries
+    ]
+    rows = pl.concat([pl.DataFrame(schema=dict(specs.LEDGER)), *runs])
     prefix = f"kafka/{topic.cluster_id}/{topic.topic_id}"
     cursors = {f"{prefix}/{partition}/gaps": offset for partition, offset in covered.items()}
     return table.commit(rows, cursors=cursors, metadata={"rows": len(rows)})

@@ -28,7 +28,7 @@ def declare(
         StaleCursorError: another run has written to the ledger in this moment; nothing was written.
     """
     table = Table.open(specs.ledger(dataset), storage=storage)
-    ledger = Ledger.read(table, topic)
+    ledger = Ledger.read(table, topic, kind="lost")
     fresh = losses - ledger.offsets("lost")
     if fresh:
         entry = Entry(offsets=fresh, kind="lost", note=reason, declared_by=by)

@@ -12,6 +12,7 @@ from dagster_project.errors import StaleCursorError
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
 from dagster_project.lake.table import Table
+from dagster_project.ledger.ledger import EXPIRED
 
 _NONE = "none"
 
@@ -46,15 +47,21 @@ def pending_files(bronze: Table, done: Mapping[Key, int]) -> pl.DataFrame:
     return files.with_columns(pl.Series("_done", dones, pl.Int64)).filter(pl.col("max._batch_id") > pl.col("_done"))
 
 
+def expired_unseen(bronze: Table, done: Mapping[Key, int]) -> list[Key]:
+    """Table partitions with rows that the retention has deleted and that are not below `done`: Silver was made anew."""
+    expired = cursor_keys(bronze.cursors(), EXPIRED)
+    return sorted((key for key, last in expired.items() if done.get(key, -1) < last), key=str)
+
+
 def pending_silver(dataset: Dataset, tables: Mapping[str, Table | None]) -> list[Key]:
     """Table partitions with Bronze rows that Silver has not seen; `Key(None, None)` stands for deletes."""
     bronze = tables[f"bronze/{dataset.name}"]
     if bronze is None:
         return []
-    rows = (
-        pending_files(bronze, progress(tables[f"silver/{dataset.name}"])).select(specs.KEYS).unique(maintain_order=True)
-    )
-    return sorted((Key(*row) for row in rows.iter_rows()), key=str)
+    done = progress(tables[f"silver/{dataset.name}"])
+    rows = pending_files(bronze, done).select(specs.KEYS).unique()
+    # What has expired unseen is pending, too: its run fails and says so, instead of a smaller table that looks whole.
+    return sorted({*(Key(*row) for row in rows.iter_rows()), *expired_unseen(bronze, done)}, key=str)
 
 
 def changed(silver: Table, mart: Mart) -> dict[Key, int]:

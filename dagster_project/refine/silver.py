@@ -17,6 +17,7 @@ from dagster_project.lake.keys import Key, frame_of, keys_of
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.quality.gate import judge
+from dagster_project.refine.expired import refuse_expired
 from dagster_project.refine.merge import Merge, merge, written
 from dagster_project.refine.plan import cursor_name, pending_files, progress, still_planned, within
 from dagster_project.topics.offsets import place
@@ -56,6 +57,7 @@ def refine(
         afresh: judge and merge all of Bronze again, not only what is new; changes nothing where nothing was wrong.
 
     Raises:
+        ExpiredError: rows that are to be read have been deleted after the retention.
         StaleCursorError: another run refines the same dataset; it goes on, this one ends.
     """
     bronze = Table.find(specs.bronze(dataset), storage=storage)
@@ -65,6 +67,9 @@ def refine(
     quarantine = Table.open(specs.quarantine(dataset), storage=storage)
     chosen = None if keys is None else list(keys)
     planned = dict(progress(silver))
+    # What is judged afresh is read from its first batch, all else from where Silver is, which may have been made anew.
+    kept = {key: last for key, last in planned.items() if not afresh or (chosen is not None and key not in chosen)}
+    refuse_expired(dataset, bronze=bronze, done=kept, storage=storage)
     files = pending_files(bronze, {} if afresh else planned)
     files = files.join(frame_of(within(keys_of(files), chosen)), on=specs.KEYS, how="semi", nulls_equal=True)
     for part in _portions(files):
