@@ -8,12 +8,7 @@ from dagster_project.assets.bronze import bronze_asset, topic_spec
 from dagster_project.assets.catch_up import catch_up_job
 from dagster_project.assets.dlq import dlq_asset, publish_job_name
 from dagster_project.assets.gold import gold_asset
-from dagster_project.assets.maintenance import (
-    maintain_job_name,
-    maintain_schedule,
-    maintain_selection,
-    maintenance_assets,
-)
+from dagster_project.assets.maintenance import maintenance_assets, maintenance_jobs, maintenance_schedule
 from dagster_project.assets.silver import silver_asset
 from dagster_project.checks.accounting import accounting_check
 from dagster_project.checks.freshness import freshness_checks
@@ -84,8 +79,9 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
     ]
     catch_up = [catch_up_job(dataset, catalog=catalog) for dataset in catalog.datasets]
     maintain = [
-        dg.define_asset_job(maintain_job_name(dataset), selection=maintain_selection(dataset, catalog))
+        dg.define_asset_job(name, selection=selection)
         for dataset in catalog.datasets
+        for name, selection in maintenance_jobs(dataset, catalog).items()
     ]
     return dg.Definitions(
         assets=[
@@ -106,7 +102,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
             *catch_up,
             *maintain,
         ],
-        schedules=[maintain_schedule(dataset) for dataset in catalog.datasets],
+        schedules=[maintenance_schedule(job.name) for job in maintain],
         sensors=[
             kafka_lag_sensor(catalog, jobs=ingest.values()),
             bronze_changes_sensor(catalog, jobs=[*refine.values(), *aggregate.values(), *catch_up]),

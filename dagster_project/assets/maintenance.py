@@ -22,25 +22,30 @@ from dagster_project.resources.lake import LakeResource
 _NAMED = 50
 
 
-def maintain_job_name(dataset: Dataset) -> str:
-    return f"maintain_{dataset.name}"
+def maintenance_jobs(dataset: Dataset, catalog: Catalog) -> dict[str, dg.AssetSelection]:
+    """By name of the job, what is maintained with a dataset: its tables, and those of its marts.
+
+    A run keeps all of its pools to its end, and to prove what has expired takes a while: a job of its own, which has none,
+    so that Silver goes on.
+    """
+    marts = [specs.gold(mart) for mart in catalog.marts_of(dataset.name)]
+    alone = [spec for spec in [*_tables(dataset), *marts] if not spec.many_writers]
+    shared = [spec for spec in _tables(dataset) if spec.many_writers]
+    return {
+        f"expire_{dataset.name}": dg.AssetSelection.assets(asset_key("expiry", dataset.name), *map(_key, shared)),
+        f"maintain_{dataset.name}": dg.AssetSelection.assets(*map(_key, alone)),
+    }
 
 
-def maintain_selection(dataset: Dataset, catalog: Catalog) -> dg.AssetSelection:
-    """What is maintained with a dataset: its tables, and those of its marts."""
-    tables = [*_tables(dataset), *map(specs.gold, catalog.marts_of(dataset.name))]
-    return dg.AssetSelection.assets(asset_key("expiry", dataset.name), *map(_key, tables))
-
-
-def maintain_schedule(dataset: Dataset) -> dg.ScheduleDefinition:
+def maintenance_schedule(job_name: str) -> dg.ScheduleDefinition:
     """Once a night: a day's commits make some thousand files, which planning still reads at ease.
 
     Running unless a person stops it: what it does is invisible to readers, a table that nobody compacts grows slow, and how
     long Bronze is kept is the contract's word.
     """
     return dg.ScheduleDefinition(
-        name=f"{maintain_job_name(dataset)}_daily",
-        job_name=maintain_job_name(dataset),
+        name=f"{job_name}_daily",
+        job_name=job_name,
         cron_schedule="17 3 * * *",  # not on the hour, when everybody else's jobs start
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
@@ -116,7 +121,7 @@ def _upkeep_asset(contract: Dataset | Mart, spec: TableSpec, *, usd_per_gb_month
         code_version=contract.version,
         deps=[] if spec.layer in {"ledger", "quarantine"} else [layer],
         retry_policy=RETRIES,
-        # Bronze has many writers, and ingest need not wait. Of the others each commit excludes all others, so compaction
+        # Bronze and the ledger have many writers, and ingest need not wait. Of the others each commit excludes all others, so compaction
         # takes its turn with the runs that write them instead of making one of them start over.
         pool=None if spec.many_writers else f"{spec.layer}_{spec.name}",
     )

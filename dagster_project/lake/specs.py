@@ -106,6 +106,8 @@ def ledger(dataset: Dataset) -> TableSpec:
         schema=LEDGER,
         partition_by=("kind",),
         statistics=(DATE_COLUMN,),
+        # Gaps and what has expired are written by runs that know nothing of each other; two of a kind move one cursor.
+        many_writers=True,
         description=f"Offsets of {dataset.topic.name} that have no row in Bronze, and why.",
     )
 

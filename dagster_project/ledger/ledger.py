@@ -70,6 +70,8 @@ class Ledger:
             return cls()
         covered: dict[int, int] = {}
         for name, value in table.cursors().items():
+            if not name.startswith("kafka/"):
+                continue
             _, cluster_id, topic_id, partition, _ = name.split("/")
             if (cluster_id, topic_id) != (topic.cluster_id, topic.topic_id):
                 raise TopicIdentityError(

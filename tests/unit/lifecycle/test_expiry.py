@@ -243,6 +243,16 @@ def test_an_ingest_between_reading_and_deleting_keeps_its_rows(full: Lake, monke
     assert of(full).problems == ()
 
 
+def test_an_ingest_that_has_read_the_table_before_commits_after(full: Lake) -> None:
+    ingest = full.bronze
+    batch = ingest.rows().filter(pl.col("_kafka_offset") == 7).collect()
+    (done,) = run(full)
+    rows = batch.with_columns(pl.lit(10, pl.Int64).alias("_kafka_offset"), pl.lit(2, pl.Int64).alias("_batch_id"))
+    assert ingest.commit(rows, cursors={"batch": 2}) == (done.version or 0) + 1
+    assert sorted(full.bronze.rows().collect()["_kafka_offset"]) == [*range(3, 11)]
+    assert full.bronze.cursors()["expired"] == 3
+
+
 def test_compaction_that_comes_first_is_given_way(full: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(4):
         full.arrive(reading(10 + number, f"more{number}"))
