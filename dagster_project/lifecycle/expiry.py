@@ -184,9 +184,6 @@ def _delete(dataset: Dataset, bronze: Table, files: pl.DataFrame, entries: list[
             **{cursor_name(EXPIRED, Key(date, region)): batch for date, region, batch in through},
         },
         metadata={"expired_rows": rows},
-        # delta-rs would refuse each append that was read before this, though none of them reads what is deleted here; and
-        # who follows the table's changes is not told that events were undone.
-        data_change=False,
     )
 
 
