@@ -113,19 +113,23 @@ def account(
         start, end = ({}, {}) if cursor is None else (cursor.start, cursor.next)
         window = Offsets.of_bounds(start, end)
         report(f"{dataset.name}: rows of Bronze, Silver and quarantine")
+        lost = witnesses.ledger.offsets("lost")
         found = fates(
             dataset,
             bronze=tables.bronze,
             silver=tables.silver,
             quarantine=tables.quarantine,
             expired=witnesses.ledger.expired(),
+            lost=lost,
         )
         if witnesses.topic is not None:
             report(f"{dataset.name}: the broker's log")
         log = {} if cursor is None else witnesses.log(cursor, bootstrap_servers=bootstrap_servers)
         covered = {p: min(max(witnesses.ledger.covered.get(p, 0), start[p]), offset) for p, offset in end.items()}
         recorded = Offsets.of_bounds(start, covered)
-        holes = gaps(found.bronze | found.expired, window=window, log=log, ledger=witnesses.ledger, covered=recorded)
+        holes = gaps(
+            found.bronze | (found.expired - lost), window=window, log=log, ledger=witnesses.ledger, covered=recorded
+        )
         differences: list[str] = []
         if payloads and cursor is not None:
             report(f"{dataset.name}: keys and payloads, against the broker's; values, against their payloads")

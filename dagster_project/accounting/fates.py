@@ -26,7 +26,7 @@ class Fates:
 
     Attributes:
         bronze: all of them.
-        expired: offsets whose rows the retention has deleted from Bronze; each is in one of the other sets, too.
+        expired: offsets whose rows the retention has deleted from Bronze; each is in one of the other sets, too, or lost.
         doubled: in more than one place.
         lost: in Bronze, read by Silver, and nowhere.
         strays: by layer, offsets that are not in Bronze.
@@ -70,16 +70,19 @@ def fates(
     silver: Evidence,
     quarantine: Evidence,
     expired: Mapping[str, Offsets] | None = None,
+    lost: Offsets | None = None,
 ) -> Fates:
     """Give each row of Bronze its place, and each that it once had.
 
     Args:
         expired: as of `Ledger.expired`; those that are in Bronze all the same count as rows like any other.
+        lost: given up by a person, so that nothing is claimed of them.
     """
     places, poison, waiting = _bronze(bronze, progress(silver.table))
     everything, twice = Offsets.of_places(places), _twice(places)
     was = {place: offsets - everything for place, offsets in (expired or {}).items()}
-    gone = Offsets.union(*was.values())
+    deleted = Offsets.union(*was.values())
+    gone = deleted - (lost or Offsets())
     known = everything | gone
     refined = versions(dataset, silver)
     live, marks = (Offsets.of_rows(refined.filter(pl.col("_deleted") == deleted)) for deleted in (False, True))
@@ -101,7 +104,7 @@ def fates(
     keys = refined[KEY]
     return Fates(
         bronze=everything,
-        expired=gone,
+        expired=deleted,
         silver=shown,
         superseded=beaten | overtaken,
         quarantined=poisoned | gated,

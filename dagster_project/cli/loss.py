@@ -48,15 +48,21 @@ def accept(
     *,
     reason: Annotated[str, typer.Option(help="Why, for whoever asks later.")],
     by: Annotated[str | None, typer.Option(help="Who decides this; by default the user who runs it.")] = None,
+    expired: Annotated[
+        bool, typer.Option("--expired", help="What has expired in Bronze and Silver, made anew, has not read.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Declare lost what the broker no longer has; the next ingest goes on after it. This cannot be taken back."""
+    """Declare lost what was deleted unread, so that runs go on after it. This cannot be taken back."""
     from dagster_project.contract.loader import load_catalog
     from dagster_project.errors import OffsetLossError
     from dagster_project.ledger.losses import declare
 
     contract = load_catalog(Settings.from_environment().contracts).dataset(dataset)
+    if expired:
+        _accept_expired(contract, reason=reason, by=by or getpass.getuser(), yes=yes, as_json=as_json)
+        return
     storage, topic, cursor, ledger, gone = _state(contract)
     if not gone or cursor is None:
         raise OffsetLossError(
@@ -78,6 +84,31 @@ def accept(
         console.print(f"declared lost: {len(written):,} offsets; the next ingest of {dataset} goes on after them")
     else:
         console.print("all of it was declared before; nothing was written")
+
+
+def _accept_expired(contract: Dataset, *, reason: str, by: str, yes: bool, as_json: bool) -> None:
+    from dagster_project.errors import ExpiredError
+    from dagster_project.lake.storage import Storage
+    from dagster_project.refine.expired import give_up, missing
+
+    storage = Storage.at(Settings.from_environment().lake_uri)
+    gone = missing(contract, storage=storage)
+    if not gone:
+        raise ExpiredError(
+            f"nothing is missing: silver/{contract.name} has read all that has expired in Bronze",
+            expected="a Silver table that was made anew after its Bronze rows had expired",
+            remedy="nothing",
+        )
+    if not yes:
+        _show(_entries(contract.name, gone.rows(), state="not declared"))
+        typer.confirm(f"Give up these {len(gone):,} offsets of {contract.name} for ever?", abort=True, err=True)
+    given_up = give_up(contract, reason=reason, by=by, storage=storage)
+    rows = _entries(contract.name, given_up.rows(note=reason, declared_by=by), state="declared")
+    if as_json:
+        print_json(rows)
+        return
+    _show(rows)
+    console.print(f"declared lost: {len(given_up):,} offsets; Silver of {contract.name} is made of what is left")
 
 
 def _state(contract: Dataset) -> tuple[Storage, Topic, Cursor | None, Ledger, Offsets]:

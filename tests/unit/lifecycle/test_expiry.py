@@ -24,6 +24,7 @@ from dagster_project.lake.table import Table
 from dagster_project.ledger.ledger import Entry, Ledger
 from dagster_project.lifecycle import expiry
 from dagster_project.lifecycle.expiry import Expired, expire
+from dagster_project.refine.expired import give_up, missing
 from dagster_project.refine.plan import pending_silver
 from dagster_project.refine.silver import refine
 from dagster_project.settings import REPOSITORY
@@ -226,6 +227,26 @@ def test_silver_that_was_made_anew_is_not_filled_with_less(full: Lake) -> None:
         "silver/readings has not read 1 table partitions that have expired in Bronze, the first 2026-01-01/eu"
         in of(full).problems
     )
+
+
+def test_once_it_is_given_up_silver_is_made_of_what_is_left(full: Lake) -> None:
+    before = of(full)
+    run(full)
+    assert len(missing(full.dataset, storage=full.storage)) == 0
+    shutil.rmtree(full.silver.uri)
+    assert missing(full.dataset, storage=full.storage).named(5) == "0/0-1"
+    for offsets in (2, 0):
+        given_up = give_up(full.dataset, reason="the disk is gone", by="ops", storage=full.storage)
+        assert len(given_up) == offsets
+    full.refine()
+    full.compute()
+    found = of(full)
+    assert (found.problems, found.lost, found.expired, found.pending) == ((), 2, 3, 0)
+    # Of the three one had been a row, one superseded, and one in quarantine, where it still is.
+    assert (found.silver_rows, found.superseded) == (before.silver_rows - 1, before.superseded - 1)
+    assert set(full.live()) == {"b", "us", "c", "d"}
+    assert [done.rows for done in run(full, NOW + dt.timedelta(days=1))] == [4]
+    assert of(full).problems == ()
 
 
 def test_an_ingest_between_reading_and_deleting_keeps_its_rows(full: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
