@@ -77,7 +77,7 @@ def _show(expired: list[Expired], tended: list[Upkeep], *, dry_run: bool) -> Non
             soft_wrap=True,
         )
     table = Table(title="as in a dry run: nothing was changed" if dry_run else None, title_justify="left")
-    for name in ("table", "files", "bytes", "log files", "compacted", "vacuumed", "USD/month saved"):
+    for name in ("table", "files", "bytes", "live bytes", "log files", "compacted", "vacuumed", "USD/month saved"):
         table.add_column(name, justify="left" if name == "table" else "right", no_wrap=True)
     for done in tended:
         merged = [item for item in done.compacted if not item.outpaced]
@@ -85,6 +85,7 @@ def _show(expired: list[Expired], tended: list[Upkeep], *, dry_run: bool) -> Non
             done.table,
             _change(done.before.files, done.after.files),
             _change(done.before.bytes, done.after.bytes),
+            _change(done.before.live_bytes, done.after.live_bytes),
             _change(done.before.log_files, done.after.log_files),
             f"{sum(item.files for item in merged):,} → {sum(item.into for item in merged):,}",
             f"{done.vacuumed_files:,}",

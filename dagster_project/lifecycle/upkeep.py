@@ -37,7 +37,7 @@ class Upkeep:
 
 def usd_per_month(size: int, usd_per_gb_month: float) -> float:
     """What so many bytes cost, to a millionth of a dollar."""
-    return round(size / _GB * usd_per_gb_month, 6)
+    return round(size / _GB * usd_per_gb_month, 6) + 0.0  # no minus before a zero
 
 
 def tend(
