@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -267,8 +268,26 @@ def test_a_column_is_gained_and_never_changed(storage: Storage, table: Table) ->
     assert numbers(again(storage)) == [1, 2]
 
 
-def test_the_standing_checkpoint_is_written(table: Table, tmp_path: Path) -> None:
-    for number in range(101):
-        table.commit(rows(), cursors={"n": number})
-    assert list((tmp_path / "silver" / "things" / "_delta_log").glob("*.checkpoint.parquet"))
-    assert table.cursors() == {"n": 100}
+def test_a_checkpoint_is_written_every_twenty_commits_and_no_commit_waits_for_it(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go_on = threading.Event()
+    write = DeltaTable.create_checkpoint
+
+    def slow(delta: DeltaTable) -> None:
+        assert may_go_on.wait(60)
+        write(delta)
+
+    def checkpoints() -> list[int]:
+        return sorted(int(path.name[:20]) for path in Path(table.uri).glob("_delta_log/*.checkpoint.parquet"))
+
+    monkeypatch.setattr(DeltaTable, "create_checkpoint", slow)
+    before = set(threading.enumerate())
+    for number in range(1, 101):
+        assert table.commit(rows(), cursors={"n": number}) == number
+    assert checkpoints() == []
+    may_go_on.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
+    assert checkpoints() == [20, 40, 60, 80, 100]
+    assert DeltaTable(table.uri).transaction_version("n") == table.cursors()["n"] == 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,20 @@ def test_the_command_maintains_and_then_finds_nothing_to_do(project: Lake) -> No
 def test_an_unknown_dataset_is_an_error(project: Lake) -> None:
     refused = CliRunner().invoke(app, ["maintain", "--dataset", "nothing"])
     assert (refused.exit_code, "no dataset 'nothing'" in refused.stderr) == (1, True)
+
+
+def test_what_silver_has_lost_after_it_expired_is_given_up_by_a_person(project: Lake) -> None:
+    accept = ["loss", "accept", "readings", "--expired", "--reason", "no copy", "--by", "ops", "--yes"]
+    maintain()
+    refused = CliRunner().invoke(app, accept)
+    assert (refused.exit_code, "nothing is missing" in refused.stderr) == (1, True)
+    shutil.rmtree(project.silver.uri)
+    told = CliRunner().invoke(app, [*accept, "--json"])
+    assert told.exit_code == 0, told.output
+    (row,) = json.loads(told.stdout)
+    assert (row["first"], row["last"], row["state"], row["by"]) == (0, BATCHES - 1, "declared", "ops")
+    project.refine()
+    assert CliRunner().invoke(app, accept).exit_code == 1
 
 
 def test_dagster_maintains_every_night_and_tells_what_it_did(project: Lake, tmp_path: Path) -> None:
