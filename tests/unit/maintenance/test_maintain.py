@@ -132,6 +132,25 @@ def test_dagster_maintains_every_night_and_tells_what_it_did(project: Lake, tmp_
     }
 
 
+def test_a_backfill_of_what_has_expired_fails_and_names_it(project: Lake, tmp_path: Path) -> None:
+    maintain()
+    silver = repository(project, tmp_path).assets_defs_by_key[dg.AssetKey(["silver", "readings"])]
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize(
+            [silver],
+            partition_key=dg.MultiPartitionKey({"date": "2026-01-01", "region": "eu"}),
+            instance=instance,
+            raise_on_error=False,
+        )
+        failed = [event for event in result.all_events if event.is_step_failure]
+    assert (result.success, len(failed)) == (False, 1)  # not tried again: it would fail again
+    failure = failed[0].step_failure_data.user_failure_data
+    assert failure is not None
+    found = str(failure.metadata["found"].value)
+    assert "silver/readings cannot be rebuilt in 1 table partitions" in found
+    assert "2026-01-01/eu: 5 rows, offsets 0/0-4" in found
+
+
 def test_upkeep_takes_turns_with_the_runs_that_write_silver_and_gold_but_not_with_ingest(
     project: Lake, tmp_path: Path
 ) -> None:
