@@ -12,3 +12,8 @@ from dagster_project.lake.storage import Layer
 def asset_key(layer: Layer | Literal["kafka", "dlq", "expiry", "upkeep"], name: str) -> dg.AssetKey:
     """The asset of a table, of the topic that a dataset comes from, of its dead-letter queue, or of maintenance."""
     return dg.AssetKey([layer, name])
+
+
+def check_name(kind: str, region: str) -> str:
+    """The name of a check of one region, in the characters that Dagster allows."""
+    return f"{kind}_" + "".join(character if character.isalnum() else "_" for character in region)

@@ -43,7 +43,8 @@ class Account:
         compacted: taken away by the broker's compaction.
         unproven_gaps: what they were cannot be known: the broker had deleted them before it was asked.
         lost: declared lost by a person.
-        pending: in Bronze, and not yet looked at by Silver.
+        pending: in Bronze, and not yet looked at by Silver, or on the way there from quarantine.
+        held: in Bronze, and held back by the gate until a table partition keeps to its rules, or a region's breaker closes.
         unaccounted: without a proven place, or with more than one.
         accounted: nothing is unaccounted, and there is no other problem, such as a row that came from no offset.
         gold_rows: rows in all marts of the dataset.
@@ -69,6 +70,7 @@ class Account:
     unproven_gaps: int
     lost: int
     pending: int
+    held: int
     unaccounted: int
     gold_rows: int
     gold_stale: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,10 @@ from dagster_project.contract.model import Dataset
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
 from dagster_project.ledger.ledger import EXPIRED
+from dagster_project.refine.holds import holds, is_in
 from dagster_project.refine.merge import doubled_keys
 from dagster_project.refine.plan import progress
+from dagster_project.refine.quarantine import released_through
 from dagster_project.topics.offsets import Offsets, Places, place
 
 
@@ -27,6 +29,8 @@ class Fates:
     Attributes:
         bronze: all of them.
         expired: offsets whose rows the retention has deleted from Bronze; each is in one of the other sets, too, or lost.
+        pending: not yet looked at by Silver, or on their way there from quarantine.
+        held: held back by the gate, to be judged anew.
         doubled: in more than one place.
         lost: in Bronze, read by Silver, and nowhere.
         strays: by layer, offsets that are not in Bronze.
@@ -41,6 +45,7 @@ class Fates:
     quarantined: Offsets
     tombstones: Offsets
     pending: Offsets
+    held: Offsets
     doubled: Offsets
     lost: Offsets
     strays: dict[str, Offsets]
@@ -78,7 +83,8 @@ def fates(
         expired: as of `Ledger.expired`; those that are in Bronze all the same count as rows like any other.
         lost: given up by a person, so that nothing is claimed of them.
     """
-    places, poison, waiting = _bronze(bronze, progress(silver.table))
+    scopes = {} if silver.table is None else holds(silver.table.cursors())
+    places, poison, waiting, held = _bronze(bronze, progress(silver.table), scopes)
     everything, twice = Offsets.of_places(places), _twice(places)
     was = {place: offsets - everything for place, offsets in (expired or {}).items()}
     deleted = Offsets.union(*was.values())
@@ -86,11 +92,15 @@ def fates(
     known = everything | gone
     refined = versions(dataset, silver)
     live, marks = (Offsets.of_rows(refined.filter(pl.col("_deleted") == deleted)) for deleted in (False, True))
-    in_silver, in_quarantine = live | marks, _quarantine(quarantine)
+    in_silver = live | marks
+    in_quarantine, released = _quarantine(quarantine, released_through(silver.table))
     doubled = twice | (in_silver & in_quarantine & known) | (poison & (in_silver | in_quarantine))
     left = known - doubled
     poisoned, left = left & poison, left - poison
+    kept, left = left & held, left - held
     pending, left = left & waiting, left - waiting
+    leaving = (left & released) - in_silver
+    pending, left = pending | leaving, left - leaving
     tombstones, left = left & marks, left - marks
     shown, left = left & live, left - live
     gated, left = left & in_quarantine, left - in_quarantine
@@ -110,6 +120,7 @@ def fates(
         quarantined=poisoned | gated,
         tombstones=tombstones | deletes | undone,
         pending=pending,
+        held=kept,
         doubled=doubled,
         lost=(left - beaten - deletes) | (passed - overtaken - undone),
         strays={"silver": in_silver - known, "quarantine": in_quarantine - known},
@@ -122,12 +133,15 @@ def fates(
     )
 
 
-def _bronze(bronze: Evidence, done: dict[Key, int]) -> tuple[Places, Offsets, Offsets]:
-    """All places, sorted; those of poison; and those that Silver has not looked at."""
+def _bronze(
+    bronze: Evidence, done: Mapping[Key, int], scopes: Collection[Key]
+) -> tuple[Places, Offsets, Offsets, Offsets]:
+    """All places, sorted; those of poison; those that Silver has not looked at; and those that are held back."""
     if bronze.table is None:
-        return np.empty(0, np.int64), Offsets(), Offsets()
+        return np.empty(0, np.int64), Offsets(), Offsets(), Offsets()
     through = [done.get(Key(*row), -1) for row in bronze.files.select(specs.KEYS).iter_rows()]
-    files = bronze.files.with_columns(pl.Series("_through", through, pl.Int64))
+    held = [is_in(Key(*row), scopes) for row in bronze.files.select(specs.KEYS).iter_rows()]
+    files = bronze.files.with_columns(pl.Series("_through", through, pl.Int64), pl.Series("_held", held, pl.Boolean))
     # A file of nothing but events that Silver has seen, as nearly all are, need not be asked row by row.
     plain = (
         (pl.col("min._kind") == specs.EVENT)
@@ -135,7 +149,7 @@ def _bronze(bronze: Evidence, done: dict[Key, int]) -> tuple[Places, Offsets, Of
         & (pl.col("max._batch_id") <= pl.col("_through"))
     ).fill_null(False)
     settled = bronze.table.rows(files.filter(plain)).select(place()).collect(engine="in-memory")
-    bounds = files.select(*specs.KEYS, "_through").unique()
+    bounds = files.select(*specs.KEYS, "_through", "_held").unique()
     rest = (
         bronze.table.rows(files.filter(~plain))
         .select(place(), "_kind", "_batch_id", *specs.KEYS)
@@ -147,14 +161,18 @@ def _bronze(bronze: Evidence, done: dict[Key, int]) -> tuple[Places, Offsets, Of
     return (
         pl.concat([settled, rest.select("place")])["place"].sort().to_numpy(),
         Offsets.of_rows(rest.filter(poison)),
-        Offsets.of_rows(waiting),
+        Offsets.of_rows(waiting.filter(~pl.col("_held"))),
+        Offsets.of_rows(waiting.filter("_held")),
     )
 
 
-def _quarantine(quarantine: Evidence) -> Offsets:
+def _quarantine(quarantine: Evidence, through: int) -> tuple[Offsets, Offsets]:
+    """What is in quarantine; and what was released by a version that Silver has not taken over."""
     if quarantine.table is None:
-        return Offsets()
-    return Offsets.of_rows(quarantine.table.rows(quarantine.files).select(place()).collect(engine="in-memory"))
+        return Offsets(), Offsets()
+    rows = quarantine.table.rows(quarantine.files).select(place(), specs.RELEASE).collect(engine="in-memory")
+    release = pl.col(specs.RELEASE)
+    return Offsets.of_rows(rows.filter(release.is_null())), Offsets.of_rows(rows.filter(release > through))
 
 
 def _twice(places: Places) -> Offsets:

@@ -11,7 +11,7 @@ from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Dataset, 
 from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
-from dagster_project.refine.plan import cursor_keys
+from dagster_project.refine.cursors import cursor_keys
 
 
 @dataclass(frozen=True, kw_only=True)

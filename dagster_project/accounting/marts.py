@@ -13,8 +13,9 @@ from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, frame_of
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
+from dagster_project.refine.cursors import cursor_keys
 from dagster_project.refine.gold import run_sql
-from dagster_project.refine.plan import cursor_keys, pending_gold
+from dagster_project.refine.plan import pending_gold
 
 # Keys of rows that a problem names.
 _NAMED = 5

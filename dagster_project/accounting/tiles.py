@@ -27,6 +27,7 @@ class Tiling:
     unproven_gaps: int
     lost: int
     pending: int
+    held: int
     unaccounted: int
 
 
@@ -47,6 +48,7 @@ def tiles(found: Fates, holes: Gaps, *, window: Offsets) -> dict[str, Offsets]:
         "unproven_gaps": holes.unproven,
         "lost": holes.lost,
         "pending": found.pending & window,
+        "held": found.held & window,
         "unaccounted": Offsets.union(found.lost & window, found.doubled & window, holes.missing, holes.unexplained),
     }
 

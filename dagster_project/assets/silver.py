@@ -2,12 +2,20 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 
-from dagster_project.assets.describe import Outcome, by_hand, chosen_keys, common, report_partitions
+from dagster_project.assets.describe import (
+    Outcome,
+    by_hand,
+    chosen_keys,
+    common,
+    log_partitions,
+    report_partitions,
+)
 from dagster_project.assets.lineage import silver_lineage
 from dagster_project.assets.partitions import dataset_partitions
 from dagster_project.checks import silver as checks
@@ -16,6 +24,7 @@ from dagster_project.failure import explained
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
 from dagster_project.naming import asset_key
+from dagster_project.refine.holds import holds, is_in
 from dagster_project.refine.silver import Refined, refine
 from dagster_project.resources.lake import LakeResource
 
@@ -30,17 +39,33 @@ def silver_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
         partitions_def=dataset_partitions(dataset),
         deps=[asset_key("bronze", dataset.name)],
         check_specs=checks.specs(dataset, key),
+        output_required=False,  # what the gate holds back is not materialized
     )
     def silver(
         context: dg.AssetExecutionContext, lake: LakeResource
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         with explained():
             outcome, commits = run_silver(dataset, lake, keys=chosen_keys(context), afresh=by_hand(context))
-        report_partitions(context, outcome)
-        yield dg.MaterializeResult(metadata=outcome.metadata)
+        held = [name for name in chosen_keys(context) or [] if is_held(outcome, name)]
+        if held:
+            # Dagster would materialize every partition that the run was asked for. Marts follow with the next tick.
+            log_partitions(context, key, published(outcome, asked=chosen_keys(context) or [], held=held))
+        else:
+            report_partitions(context, outcome)
+            yield dg.MaterializeResult(metadata=outcome.metadata)
         yield from checks.results(dataset, outcome.table, commits, key)
 
     return silver
+
+
+def is_held(outcome: Outcome, key: Key) -> bool:
+    """Whether the gate holds a table partition back, as the table stands."""
+    return outcome.table is not None and is_in(key, holds(outcome.table.cursors()))
+
+
+def published(outcome: Outcome, *, asked: Iterable[Key], held: Collection[Key]) -> Outcome:
+    """What a run did, without the table partitions that were held back."""
+    return replace(outcome, touched={**{key: 0 for key in asked if key not in held}, **outcome.touched})
 
 
 def run_silver(
@@ -55,6 +80,7 @@ def run_silver(
     table = lake.find(specs.silver(dataset))[f"silver/{dataset.name}"]
     reasons = sum((Counter(commit.reasons) for commit in commits), Counter[str]())
     warnings = sum((Counter(commit.warnings) for commit in commits), Counter[str]())
+    held = {str(scope): why for commit in commits for scope, why in commit.held.items()}
     metadata = {
         "dagster/row_count": 0 if table is None else int(table.files()["num_records"].sum()),
         "rows_read": sum(sum(commit.read.values()) for commit in commits),
@@ -63,10 +89,11 @@ def run_silver(
         "quarantined": sum(commit.quarantined for commit in commits),
         "quarantine_reasons": dg.MetadataValue.json(dict(reasons.most_common(10))),
         "rule_warnings": dg.MetadataValue.json(dict(warnings)),
+        "held": dg.MetadataValue.json(held),
         "deleted": sum(commit.deleted for commit in commits),
         "delta_version": -1 if table is None else table.version,
         "cpu_seconds": round(time.process_time() - began, 3),
         "dagster/column_lineage": silver_lineage(dataset),
-        **({} if table is None else {"sample": checks.sample(dataset, table, list(touched))}),
+        **({} if table is None or not touched else {"sample": checks.sample(dataset, table, list(touched))}),
     }
     return Outcome(table=table, touched=touched, metadata=metadata), commits

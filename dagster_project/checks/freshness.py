@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
+from dagster_project import naming
 from dagster_project.contract.model import REGION_COLUMN, Dataset
 from dagster_project.lake import specs as tables
 from dagster_project.lake.table import Table
@@ -14,7 +15,7 @@ from dagster_project.resources.lake import LakeResource
 
 
 def check_name(region: str) -> str:
-    return "freshness_" + "".join(character if character.isalnum() else "_" for character in region)
+    return naming.check_name("freshness", region)
 
 
 def specs(dataset: Dataset, asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:

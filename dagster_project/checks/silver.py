@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
@@ -10,10 +11,13 @@ from dagster_project.contract.model import Dataset
 from dagster_project.lake import specs as tables
 from dagster_project.lake.keys import Key, frame_of
 from dagster_project.lake.table import Table
+from dagster_project.naming import check_name
+from dagster_project.refine.gate import reasons
+from dagster_project.refine.holds import holds
 from dagster_project.refine.merge import doubled_keys
 from dagster_project.refine.silver import Refined
 
-UNIQUE, PASS_RATE = "merge_key_unique", "rule_pass_rate"
+UNIQUE, PASS_RATE, GATE = "merge_key_unique", "rule_pass_rate", "gate"
 # Rows of the sample in the UI: enough to see the shape of the data, little enough to store with each run.
 _SAMPLE_ROWS = 5
 _SAMPLE_CHARACTERS = 60
@@ -29,6 +33,14 @@ def specs(dataset: Dataset, asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
             PASS_RATE,
             asset=asset,
             description=f"At most {dataset.max_bad_rate:.1%} of the rows that were read broke a row rule.",
+        ),
+        *(
+            dg.AssetCheckSpec(
+                check_name(GATE, region),
+                asset=asset,
+                description=f"Nothing of {region} is held back: its breaker is closed, and no table rule is broken.",
+            )
+            for region in dataset.regions
         ),
     ]
 
@@ -55,6 +67,36 @@ def results(
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"rows_read": read, "rows_quarantined": bad, "pass_rate": 1 - rate},
     )
+    yield from _gate(dataset, table, asset)
+
+
+def _gate(dataset: Dataset, table: Table | None, asset: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
+    """By region, what is held back as the table stands, whether or not this run has looked at it."""
+    held = {} if table is None else holds(table.cursors())
+    for region in dataset.regions:
+        own = [hold for scope, hold in held.items() if scope.region == region]
+        facts = {
+            str(hold.scope): {
+                "why": "" if table is None else reasons(table, hold),
+                "since": _moment(hold.since_ms),
+                "judged_again": _moment(hold.retry_ms),
+            }
+            for hold in own
+        }
+        yield dg.AssetCheckResult(
+            check_name=check_name(GATE, region),
+            asset_key=asset,
+            passed=not own,
+            severity=dg.AssetCheckSeverity.ERROR,
+            metadata={
+                "breaker": "open" if any(hold.scope.date is None for hold in own) else "closed",
+                "held": dg.MetadataValue.json(facts),
+            },
+        )
+
+
+def _moment(epoch_ms: int) -> str:
+    return dt.datetime.fromtimestamp(epoch_ms / 1000, dt.UTC).isoformat(timespec="seconds")
 
 
 def as_evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:

@@ -102,7 +102,9 @@ def _refuse_if_pending(dataset: Dataset, catalog: Catalog, storage: Storage) -> 
         *(specs.gold(mart) for mart in marts),
     ]
     tables = {f"{spec.layer}/{spec.name}": Table.find(spec, storage=storage) for spec in wanted}
-    waiting = len(pending_silver(dataset, tables)) + sum(len(pending_gold(mart, tables)) for mart in marts)
+    waiting = len(pending_silver(dataset, tables, with_held=True)) + sum(
+        len(pending_gold(mart, tables)) for mart in marts
+    )
     if waiting:
         raise LakeError(
             f"{waiting} table partitions of {dataset.name} have not been refined from the old topic's events",

@@ -1,24 +1,18 @@
-"""Columns of a contract: logical and physical types, and the bounds on their values."""
+"""Columns of a contract: logical and physical types."""
 
 from __future__ import annotations
 
-import datetime as dt
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import polars as pl
 from open_data_contract_standard.model import SchemaProperty
 
+from dagster_project.contract.constraints import Report, compile_constraints
 from dagster_project.contract.document import Steps
-from dagster_project.contract.model import Column, Constraints, DataType
-
-Report = Callable[[Steps, str, str], None]
+from dagster_project.contract.model import Column, DataType
 
 _DECIMAL = re.compile(r"^decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)$", re.IGNORECASE)
 _MAX_PRECISION = 38  # Delta's and DuckDB's widest decimal
-# Formats of the standard that are checked, as patterns.
-_FORMATS = {"uuid": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"}
 _KINDS = {"string": "string", "boolean": "boolean", "date": "date", "timestamp": "timestamp"}
 
 
@@ -41,7 +35,7 @@ def _column(item: SchemaProperty, path: Steps, report: Report) -> Column:
         type=data_type,
         required=bool(item.required),
         description=item.description or "",
-        constraints=_constraints(item, data_type, path, report),
+        constraints=compile_constraints(item, data_type, path, report),
         classification=item.classification or "",
     )
 
@@ -80,66 +74,3 @@ def _type(item: SchemaProperty, path: Steps, report: Report) -> DataType:
     )
     report((*path, "logicalType"), repr(logical), expected)
     return DataType(kind="string")
-
-
-def _constraints(item: SchemaProperty, data_type: DataType, path: Steps, report: Report) -> Constraints:
-    options: Mapping[str, Any] = item.logicalTypeOptions or {}
-    text_format = options.get("format") if data_type.kind == "string" else None
-    if text_format is not None and text_format not in _FORMATS:
-        report(
-            (*path, "logicalTypeOptions", "format"),
-            repr(text_format),
-            "one of " + ", ".join(_FORMATS) + ", or a pattern",
-        )
-    pattern = options.get("pattern", _FORMATS.get(text_format or ""))
-    if pattern is not None:
-        try:
-            pl.Series([""]).str.contains(pattern)
-        except pl.exceptions.ComputeError as error:
-            found = f"{pattern!r} ({str(error).splitlines()[-1]})"
-            report(
-                (*path, "logicalTypeOptions", "pattern"),
-                found,
-                "a regular expression without look-around or back-references",
-            )
-            pattern = None
-    for low, high in (("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems")):
-        if low in options and high in options and options[low] > options[high]:
-            report((*path, "logicalTypeOptions", low), f"{options[low]!r} > {options[high]!r}", f"{low} <= {high}")
-    kinds: tuple[type, ...] = {"string": (str,), "integer": (int,)}.get(data_type.kind, (int, float))
-    if misfits := [value.value for value in item.enum or () if not isinstance(value.value, kinds)]:
-        report(
-            (*path, "enum"), f"{misfits[0]!r} in the enum of type {data_type.kind}", f"values of type {data_type.kind}"
-        )
-    minimum, maximum = (
-        _bound(options.get(name), data_type, (*path, "logicalTypeOptions", name), report)
-        for name in ("minimum", "maximum")
-    )
-    return Constraints(
-        enum=tuple(value.value for value in item.enum or () if isinstance(value.value, (str, int, float))),
-        minimum=minimum,
-        maximum=maximum,
-        min_length=options.get("minLength"),
-        max_length=options.get("maxLength"),
-        pattern=pattern,
-        min_items=options.get("minItems"),
-        max_items=options.get("maxItems"),
-    )
-
-
-def _bound(value: Any, data_type: DataType, path: Steps, report: Report) -> float | str | None:
-    if value is None:
-        return None
-    if data_type.kind in ("integer", "number", "decimal"):
-        if isinstance(value, (int, float)):
-            return value
-        report(path, repr(value), "a number")
-    elif data_type.kind in ("date", "timestamp"):
-        try:
-            dt.datetime.fromisoformat(str(value))
-        except ValueError:
-            report(path, repr(value), "an ISO 8601 date or time")
-        return str(value)
-    else:
-        report(path, f"a bound on a {data_type.kind}", "minimum and maximum on numbers, dates and timestamps only")
-    return None

@@ -97,6 +97,8 @@ def _compare_constraints(path: str, old: Constraints, new: Constraints) -> Itera
     for name, before, after, lower in (
         ("minimum", old.minimum, new.minimum, True),
         ("maximum", old.maximum, new.maximum, False),
+        ("exclusiveMinimum", old.exclusive_minimum, new.exclusive_minimum, True),
+        ("exclusiveMaximum", old.exclusive_maximum, new.exclusive_maximum, False),
         ("minLength", old.min_length, new.min_length, True),
         ("maxLength", old.max_length, new.max_length, False),
         ("minItems", old.min_items, new.min_items, True),
@@ -108,11 +110,16 @@ def _compare_constraints(path: str, old: Constraints, new: Constraints) -> Itera
                 yield additive(path, what, _LOOSER)
             else:
                 yield breaking(path, what, _TIGHTER)
-    if old.pattern != new.pattern:
-        if new.pattern is None:
-            yield additive(path, "pattern removed", _LOOSER)
-        else:
-            yield breaking(path, "pattern added" if old.pattern is None else "another pattern", _TIGHTER)
+    for name, before, after in (
+        ("pattern", old.pattern, new.pattern),
+        ("multipleOf", old.multiple_of, new.multiple_of),
+        ("uniqueItems", old.unique_items or None, new.unique_items or None),
+        ("notInFuture", old.not_in_future, new.not_in_future),
+    ):
+        if before != after and after is None:
+            yield additive(path, f"{name} removed", _LOOSER)
+        elif before != after:
+            yield breaking(path, f"{name} added" if before is None else f"another {name}", _TIGHTER)
 
 
 def _is_looser(old: float | str | None, new: float | str | None, *, lower: bool) -> bool:

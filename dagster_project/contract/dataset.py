@@ -18,12 +18,14 @@ from dagster_project.contract.model import (
     Column,
     Dataset,
     Slo,
-    SqlRule,
     Topic,
 )
+from dagster_project.contract.quality import Breaker
+from dagster_project.contract.rules import compile_rules
 
 _TOPIC = ("partitions", "replicationFactor", "minInsyncReplicas", "retention", "cleanupPolicy")
 _DATASET = ("eventTime", "partitionTime", "startDate", "writeMode", "allowedLateness", "maxBadRate")
+_BREAKER = ("breakerBadRate", "breakerMinRows", "breakerProbe")
 # Regions are folder names and part of Dagster's partition keys.
 _REGION = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
 _TOPIC_NAME = re.compile(r"^[A-Za-z0-9._-]{1,249}$")  # Kafka's own limit
@@ -39,7 +41,7 @@ def compile_dataset(document: Document) -> Dataset:
     table, header = compiler.table, compiler.header()
     columns, key = compiler.columns(), compiler.merge_key()
     by_name = {column.name: column for column in columns}
-    options = compiler.custom(table.customProperties, ("schema", 0), _DATASET)
+    options = compiler.custom(table.customProperties, ("schema", 0), (*_DATASET, *_BREAKER))
     regional = [item for item in table.properties or [] if item.partitioned]
     region = regional[0].name or "" if regional else ""
     regions = tuple(str(value) for value in by_name[region].constraints.enum) if region in by_name else ()
@@ -70,6 +72,7 @@ def compile_dataset(document: Document) -> Dataset:
     write_mode = options.get("writeMode", "append")
     if write_mode not in ("append", "upsert"):
         compiler.problem((*base, "customProperties"), f"writeMode {write_mode!r}", "append or upsert")
+    rules, table_rules = compile_rules(compiler, columns)
     dataset = Dataset(
         **header,
         topic=_topic(compiler),
@@ -85,8 +88,10 @@ def compile_dataset(document: Document) -> Dataset:
         allowed_lateness=compiler.duration(
             options.get("allowedLateness"), (*base, "customProperties"), dt.timedelta(minutes=10)
         ),
-        rules=_rules(compiler),
-        max_bad_rate=_share(compiler, options.get("maxBadRate", 0.05)),
+        rules=rules,
+        table_rules=table_rules,
+        max_bad_rate=_share(compiler, "maxBadRate", options.get("maxBadRate", 0.05)),
+        breaker=_breaker(compiler, options),
         slo=Slo(
             freshness=compiler.sla("freshness", dt.timedelta(hours=1)),
             latency=compiler.sla("latency", dt.timedelta(minutes=5)),
@@ -120,10 +125,19 @@ def _start_date(compiler: Compiler, options: Mapping[str, Any]) -> dt.date:
         return dt.date(2000, 1, 1)
 
 
-def _share(compiler: Compiler, value: object) -> float:
+def _breaker(compiler: Compiler, options: Mapping[str, Any]) -> Breaker:
+    path, default = ("schema", 0, "customProperties"), Breaker()
+    return Breaker(
+        bad_rate=_share(compiler, "breakerBadRate", options.get("breakerBadRate", default.bad_rate)),
+        min_rows=compiler.number(options.get("breakerMinRows"), path, default.min_rows),
+        probe=compiler.duration(options.get("breakerProbe"), path, default.probe),
+    )
+
+
+def _share(compiler: Compiler, name: str, value: object) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
         compiler.problem(
-            ("schema", 0, "customProperties"), f"maxBadRate {value!r}", "a share between 0 and 1, such as 0.05"
+            ("schema", 0, "customProperties"), f"{name} {value!r}", "a share between 0 and 1, such as 0.05"
         )
         return 0.0
     return float(value)
@@ -159,28 +173,3 @@ def _topic(compiler: Compiler) -> Topic:
         retention=compiler.duration(options.get("retention"), base, dt.timedelta(days=7)),
         cleanup_policy=policy,
     )
-
-
-def _rules(compiler: Compiler) -> tuple[SqlRule, ...]:
-    rules: list[SqlRule] = []
-    for index, item in enumerate(compiler.table.quality or ()):
-        path: Steps = ("schema", 0, "quality", index)
-        if item.type != "custom" or item.engine != "platform":
-            compiler.problem(
-                path,
-                f"a rule of type {item.type or 'library'!r}",
-                "type: custom, engine: platform, implementation: <SQL predicate>",
-            )
-        elif not item.id or not isinstance(item.implementation, str):
-            compiler.problem(path, "a rule without id or predicate", "id: …, implementation: <SQL predicate>")
-        elif item.id in {rule.id for rule in rules}:
-            compiler.problem(path, f"a second rule {item.id!r}", "another id: quarantine names rules by it")
-        else:
-            rules.append(
-                SqlRule(
-                    id=item.id,
-                    predicate=item.implementation,
-                    severity="warning" if item.severity == "warning" else "error",
-                )
-            )
-    return tuple(rules)

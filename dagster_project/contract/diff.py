@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dagster_project.contract.change import Change, additive, breaking
 from dagster_project.contract.columns_diff import compare_columns
 from dagster_project.contract.model import Dataset, Mart, SqlRule, Topic
+from dagster_project.contract.quality import TableRule
 from dagster_project.errors import ContractError
 
 _MEANING = "the same rows would get another meaning, or another place"
@@ -75,12 +76,13 @@ def _compare_datasets(old: Dataset, new: Dataset) -> Iterator[Change]:
     for path, before, after in (
         ("allowed lateness", old.allowed_lateness, new.allowed_lateness),
         ("max bad rate", old.max_bad_rate, new.max_bad_rate),
+        ("breaker", old.breaker, new.breaker),
         ("service levels", old.slo, new.slo),
     ):
         if before != after:
             yield additive(path, "changed", _OPERATION)
     yield from _compare_topics(old.topic, new.topic)
-    yield from _compare_rules(old.rules, new.rules)
+    yield from _compare_rules((*old.rules, *old.table_rules), (*new.rules, *new.table_rules))
 
 
 def _compare_marts(old: Mart, new: Mart) -> Iterator[Change]:
@@ -118,7 +120,7 @@ def _compare_topics(old: Topic, new: Topic) -> Iterator[Change]:
             yield additive(path, f"{before} → {after}", _OPERATION)
 
 
-def _compare_rules(old: tuple[SqlRule, ...], new: tuple[SqlRule, ...]) -> Iterator[Change]:
+def _compare_rules(old: tuple[SqlRule | TableRule, ...], new: tuple[SqlRule | TableRule, ...]) -> Iterator[Change]:
     before, after = ({rule.id: rule for rule in rules} for rules in (old, new))
     for name in sorted(before.keys() | after.keys()):
         was, now = before.get(name), after.get(name)
@@ -126,8 +128,11 @@ def _compare_rules(old: tuple[SqlRule, ...], new: tuple[SqlRule, ...]) -> Iterat
         if was == now:
             continue
         if now is None or now.severity == "warning":
-            yield additive(path, "removed" if now is None else "only warns", "no row is quarantined by it")
-        elif was is None or was.severity == "warning":
-            yield breaking(path, "added" if was is None else "quarantines", "rows that were good may be quarantined")
+            yield additive(path, "removed" if now is None else "only warns", "nothing is held back by it")
+            continue
+        rows = isinstance(now, SqlRule)
+        why = "rows that were good may be quarantined" if rows else "table partitions that were good may be held back"
+        if was is None or was.severity == "warning":
+            yield breaking(path, "added" if was is None else "quarantines" if rows else "holds back", why)
         else:
-            yield breaking(path, "another predicate", "rows that were good may be quarantined")
+            yield breaking(path, "another predicate" if rows else "another measure", why)

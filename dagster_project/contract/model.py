@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from dagster_project.contract.quality import Breaker, Severity, TableRule
 from dagster_project.errors import ContractError
 
 WriteMode = Literal["append", "upsert"]
-Severity = Literal["warning", "error"]
 
 # Table partition columns, the same in every Bronze and Silver table.
 DATE_COLUMN = "event_date"
@@ -41,16 +41,25 @@ class DataType:
 
 @dataclass(frozen=True, kw_only=True)
 class Constraints:
-    """Bounds on a value; `None` means unbounded. `enum` empty means any value."""
+    """Bounds on a value; `None` means unbounded. `enum` empty means any value.
+
+    Attributes:
+        not_in_future: of a time, how far it may be after the moment at which its record was sent.
+    """
 
     enum: tuple[str | int | float, ...] = ()
     minimum: float | str | None = None
     maximum: float | str | None = None
+    exclusive_minimum: float | str | None = None
+    exclusive_maximum: float | str | None = None
+    multiple_of: float | None = None
     min_length: int | None = None
     max_length: int | None = None
     pattern: str | None = None
     min_items: int | None = None
     max_items: int | None = None
+    unique_items: bool = False
+    not_in_future: dt.timedelta | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +117,8 @@ class Dataset:
     Attributes:
         merge_key: columns that identify a row, in key order.
         event_time: column that orders versions and measures lateness.
+        rules: SQL predicates that each row is judged by.
+        table_rules: what is measured of a table partition before it is published.
         max_bad_rate: share of rows that may break a row rule before the dataset is called unhealthy.
         partition_time: column whose UTC date is the table partition; the event time unless the contract says otherwise.
         stable_partitions: a key can never move to another table partition, so a merge looks only there.
@@ -134,6 +145,8 @@ class Dataset:
     rules: tuple[SqlRule, ...]
     max_bad_rate: float
     slo: Slo
+    table_rules: tuple[TableRule, ...] = ()
+    breaker: Breaker = field(default_factory=Breaker)
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)

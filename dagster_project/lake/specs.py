@@ -12,6 +12,8 @@ from dagster_project.lake.table import TableSpec
 EVENT, POISON, TOMBSTONE = "event", "poison", "tombstone"
 # Why a message is poison.
 ERROR = "_error"
+# The version of quarantine in which a row was released to Silver.
+RELEASE = "_release"
 
 # Where a row comes from, and the batch that it came with; the same in Bronze, Silver and quarantine.
 COORDINATES: dict[str, pl.DataType] = {
@@ -84,11 +86,18 @@ def silver(dataset: Dataset) -> TableSpec:
 
 
 def quarantine(dataset: Dataset) -> TableSpec:
-    """Decoded rows that broke a row rule, with every reason, as received."""
+    """Decoded rows that broke a row rule, with every reason, as received; those with a `_release` have left for Silver."""
     return TableSpec(
         layer="quarantine",
         name=dataset.name,
-        schema={**COORDINATES, "_reasons": pl.List(pl.String()), "_quarantined_at": TIMESTAMP, **MESSAGE, **PARTITION},
+        schema={
+            **COORDINATES,
+            "_reasons": pl.List(pl.String()),
+            "_quarantined_at": TIMESTAMP,
+            RELEASE: pl.Int64(),
+            **MESSAGE,
+            **PARTITION,
+        },
         partition_by=KEYS,
         statistics=("_batch_id", "_kafka_offset"),
         description=f"Rows of {dataset.name} that broke a rule of the contract.",

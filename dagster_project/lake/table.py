@@ -191,9 +191,9 @@ class Table:
         """Everything that this version was computed from, by cursor name."""
         return self._head.cursors
 
-    def commits(self, first: int = 0) -> Iterator[Commit]:
-        """Commits from a version on to this one."""
-        return commits(self._filesystem, self.uri, first, self.version)
+    def commits(self, first: int = 0, last: int | None = None) -> Iterator[Commit]:
+        """Commits from a version on, to another one or this one."""
+        return commits(self._filesystem, self.uri, first, self.version if last is None else last)
 
     def first_commit(self) -> int:
         """The oldest version that the log still spells out."""

@@ -44,8 +44,18 @@ def rules(bounds: Constraints) -> Iterator[str]:
     if bounds.enum:
         yield "one of " + ", ".join(map(str, bounds.enum))
     yield from _range(bounds.minimum, bounds.maximum, "")
+    if bounds.exclusive_minimum is not None:
+        yield f"more than {bounds.exclusive_minimum}"
+    if bounds.exclusive_maximum is not None:
+        yield f"less than {bounds.exclusive_maximum}"
+    if bounds.multiple_of is not None:
+        yield f"a multiple of {bounds.multiple_of}"
+    if bounds.not_in_future is not None:
+        yield "not in the future"
     yield from _range(bounds.min_length, bounds.max_length, " characters")
     yield from _range(bounds.min_items, bounds.max_items, " elements")
+    if bounds.unique_items:
+        yield "no element twice"
     if bounds.pattern is not None:
         yield f"matches {bounds.pattern}"
 

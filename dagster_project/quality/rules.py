@@ -51,16 +51,36 @@ def _nested_rules(data_type: DataType, value: pl.Expr) -> Iterator[tuple[str, pl
 def _value_rules(bounds: Constraints, data_type: DataType, value: pl.Expr) -> Iterator[tuple[str, pl.Expr]]:
     if bounds.enum:
         yield ".enum", ~value.is_in(list(bounds.enum))
+    yield from _range_rules(bounds, data_type, value)
+    yield from _length_rules(bounds, value)
+    if bounds.pattern is not None:
+        yield ".pattern", ~value.str.contains(bounds.pattern)
+    if bounds.unique_items:
+        yield ".uniqueItems", value.list.n_unique() < value.list.len()
+
+
+def _range_rules(bounds: Constraints, data_type: DataType, value: pl.Expr) -> Iterator[tuple[str, pl.Expr]]:
     if bounds.minimum is not None:
         yield ".minimum", value < _literal(bounds.minimum, data_type)
     if bounds.maximum is not None:
         yield ".maximum", value > _literal(bounds.maximum, data_type)
+    if bounds.exclusive_minimum is not None:
+        yield ".exclusiveMinimum", value <= _literal(bounds.exclusive_minimum, data_type)
+    if bounds.exclusive_maximum is not None:
+        yield ".exclusiveMaximum", value >= _literal(bounds.exclusive_maximum, data_type)
+    if bounds.multiple_of is not None:
+        yield ".multipleOf", value % _literal(bounds.multiple_of, data_type) != 0
+    if bounds.not_in_future is not None:
+        # Sent, not judged: every reading of the topic judges alike, and so does every retry.
+        latest = pl.col("_kafka_timestamp") + bounds.not_in_future
+        yield ".notInFuture", value > (latest.dt.date() if data_type.kind == "date" else latest)
+
+
+def _length_rules(bounds: Constraints, value: pl.Expr) -> Iterator[tuple[str, pl.Expr]]:
     if bounds.min_length is not None:
         yield ".minLength", value.str.len_chars() < bounds.min_length
     if bounds.max_length is not None:
         yield ".maxLength", value.str.len_chars() > bounds.max_length
-    if bounds.pattern is not None:
-        yield ".pattern", ~value.str.contains(bounds.pattern)
     if bounds.min_items is not None:
         yield ".minItems", value.list.len() < bounds.min_items
     if bounds.max_items is not None:

@@ -14,7 +14,8 @@ from dagster_project.lake.keys import Key, frame_of
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.ledger.ledger import EXPIRED, Entry, Ledger, write
-from dagster_project.refine.plan import cursor_keys, cursor_name, expired_unseen, progress
+from dagster_project.refine.cursors import cursor_keys, cursor_name
+from dagster_project.refine.plan import expired_unseen, progress
 from dagster_project.topics.offsets import Offsets, place
 
 # Table partitions that an error names, and runs of offsets of each: enough to decide by, few enough to read.

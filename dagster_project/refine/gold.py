@@ -15,7 +15,8 @@ from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, frame_of
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
-from dagster_project.refine.plan import cursor_keys, cursor_name, pending_gold, still_planned, within
+from dagster_project.refine.cursors import cursor_keys, cursor_name
+from dagster_project.refine.plan import pending_gold, still_planned, within
 
 # Silver rows that one statement looks at: bounds memory whatever the backlog.
 _ROWS = 1_000_000

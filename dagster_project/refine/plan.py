@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Mapping
 
 import polars as pl
@@ -13,23 +12,8 @@ from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
 from dagster_project.lake.table import Table
 from dagster_project.ledger.ledger import EXPIRED
-
-_NONE = "none"
-
-
-def cursor_name(prefix: str, key: Key) -> str:
-    """Name of a cursor that belongs to a table partition."""
-    return "/".join([prefix, key.date.isoformat() if key.date else _NONE, *([key.region] if key.region else [])])
-
-
-def cursor_keys(cursors: Mapping[str, int], prefix: str) -> dict[Key, int]:
-    """The cursors of a prefix, by table partition."""
-    found: dict[Key, int] = {}
-    for name, value in cursors.items():
-        if name.startswith(f"{prefix}/"):
-            date, _, region = name.removeprefix(f"{prefix}/").partition("/")
-            found[Key(None if date == _NONE else dt.date.fromisoformat(date), region or None)] = value
-    return found
+from dagster_project.refine.cursors import cursor_keys
+from dagster_project.refine.holds import is_in, resting
 
 
 def progress(table: Table | None) -> dict[Key, int]:
@@ -53,15 +37,21 @@ def expired_unseen(bronze: Table, done: Mapping[Key, int]) -> list[Key]:
     return sorted((key for key, last in expired.items() if done.get(key, -1) < last), key=str)
 
 
-def pending_silver(dataset: Dataset, tables: Mapping[str, Table | None]) -> list[Key]:
-    """Table partitions with Bronze rows that Silver has not seen; `Key(None, None)` stands for deletes."""
-    bronze = tables[f"bronze/{dataset.name}"]
+def pending_silver(dataset: Dataset, tables: Mapping[str, Table | None], *, with_held: bool = False) -> list[Key]:
+    """Table partitions with Bronze rows that Silver has not seen; `Key(None, None)` stands for deletes.
+
+    Args:
+        with_held: also those that the gate holds back, and that are not to be judged anew yet.
+    """
+    bronze, silver = tables[f"bronze/{dataset.name}"], tables[f"silver/{dataset.name}"]
     if bronze is None:
         return []
-    done = progress(tables[f"silver/{dataset.name}"])
-    rows = pending_files(bronze, done).select(specs.KEYS).unique()
+    done = progress(silver)
+    files = pending_files(bronze, done)
+    rest = set[Key]() if silver is None or with_held else resting(dataset, silver.cursors(), files)
+    keys = (Key(*row) for row in files.select(specs.KEYS).unique(maintain_order=True).iter_rows())
     # What has expired unseen is pending, too: its run fails and says so, instead of a smaller table that looks whole.
-    return sorted({*(Key(*row) for row in rows.iter_rows()), *expired_unseen(bronze, done)}, key=str)
+    return sorted({*(key for key in keys if not is_in(key, rest)), *expired_unseen(bronze, done)}, key=str)
 
 
 def changed(silver: Table, mart: Mart) -> dict[Key, int]:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field
 
 import polars as pl
 
-from dagster_project.contract.dtypes import TIMESTAMP
 from dagster_project.contract.model import Dataset
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, frame_of, keys_of
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.quality.gate import judge
+from dagster_project.refine.breaker import Tally, tallies, window_cursors, windows
+from dagster_project.refine.cursors import cursor_keys, cursor_name
 from dagster_project.refine.expired import refuse_expired
-from dagster_project.refine.merge import Merge, merge, written
-from dagster_project.refine.plan import cursor_name, pending_files, progress, still_planned, within
-from dagster_project.topics.offsets import place
+from dagster_project.refine.gate import audited, hold, judged_through, open_regions, probe, without
+from dagster_project.refine.holds import freed, holds, resting
+from dagster_project.refine.merge import Merge, written
+from dagster_project.refine.plan import pending_files, progress, still_planned, within
+from dagster_project.refine.quarantine import PLACE, known, quarantine
+from dagster_project.refine.staging import new_rows, portions
 
 # Rows of one commit: bounds memory at some hundred MB whatever the backlog and however large a table partition is.
 _ROWS = 500_000
-_PLACE = ["_kafka_partition", "_kafka_offset"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,19 +33,29 @@ class Refined:
     """What one Silver commit did.
 
     Attributes:
-        read: by table partition, Bronze rows that were looked at.
+        read: by table partition, Bronze rows that were looked at and published or quarantined.
         written: by table partition, rows added.
         superseded: rows that a newer version or an earlier copy made redundant, of this batch and of Silver.
         reasons: of quarantined rows, how often each rule was broken.
+        warnings: by rule that only warns, rows or table partitions that break it.
+        held: by table partition or region, why nothing of it is published.
     """
 
-    read: dict[Key, int]
-    written: dict[Key, int]
-    superseded: int
-    quarantined: int
-    deleted: int
-    reasons: dict[str, int]
-    warnings: dict[str, int]
+    read: dict[Key, int] = field(default_factory=dict)
+    written: dict[Key, int] = field(default_factory=dict)
+    superseded: int = 0
+    quarantined: int = 0
+    deleted: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    warnings: dict[str, int] = field(default_factory=dict)
+    held: dict[Key, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tables:
+    bronze: Table
+    silver: Table
+    quarantine: Table
 
 
 def refine(
@@ -59,145 +70,130 @@ def refine(
     Raises:
         ExpiredError: rows that are to be read have been deleted after the retention.
         StaleCursorError: another run refines the same dataset; it goes on, this one ends.
+        ContractError: an SQL rule of the contract cannot be run.
     """
     bronze = Table.find(specs.bronze(dataset), storage=storage)
     if bronze is None:
         return
     silver = Table.open(specs.silver(dataset), storage=storage)
-    quarantine = Table.open(specs.quarantine(dataset), storage=storage)
+    tables = _Tables(bronze=bronze, silver=silver, quarantine=Table.open(specs.quarantine(dataset), storage=storage))
     chosen = None if keys is None else list(keys)
     planned = dict(progress(silver))
     # What is judged afresh is read from its first batch, all else from where Silver is, which may have been made anew.
     kept = {key: last for key, last in planned.items() if not afresh or (chosen is not None and key not in chosen)}
     refuse_expired(dataset, bronze=bronze, done=kept, storage=storage)
+    waiting = pending_files(bronze, planned)
+    # What a person asks for is judged now, whenever its time would come.
+    rest = set[Key]() if afresh else resting(dataset, silver.cursors(), waiting)
     files = pending_files(bronze, {} if afresh else planned)
     files = files.join(frame_of(within(keys_of(files), chosen)), on=specs.KEYS, how="semi", nulls_equal=True)
-    for part in _portions(files):
+    files = without(files, rest)
+    for held in open_regions(silver, files):
+        own = waiting.filter(pl.col("region") == held.scope.region)
+        if not own.is_empty():
+            why = probe(dataset, held, own, bronze=bronze, silver=silver, most=_ROWS, forced=afresh)
+            rest |= {held.scope} if why else set()
+            yield Refined(held={held.scope: why} if why else {})
+    for part in portions(files, most=_ROWS):
+        # What was held since, too: a later portion of it would leave rows behind that Silver's cursor has passed.
+        if (part := without(part, rest)).is_empty():
+            continue
         # What it holds is gone before the next one is read.
-        refined, through = _refine(dataset, part, planned, bronze=bronze, silver=silver, quarantine=quarantine)
+        refined, through = _refine(dataset, part, planned, tables=tables)
         planned |= through
+        rest |= refined.held.keys()
         yield refined
 
 
 def _refine(
-    dataset: Dataset,
-    files: pl.DataFrame,
-    planned: Mapping[Key, int],
-    *,
-    bronze: Table,
-    silver: Table,
-    quarantine: Table,
+    dataset: Dataset, files: pl.DataFrame, planned: Mapping[Key, int], *, tables: _Tables
 ) -> tuple[Refined, dict[Key, int]]:
     """Work on some files in one commit; returns what it did, and by table partition the last batch that is done now."""
-    rows = _new_rows(bronze, files, silver)
-    verdict = judge(dataset, rows)
-    read = _counts(rows)
-    del rows
+    silver = tables.silver
+    there = _doubtful(files, tables.quarantine)
+    left = new_rows(tables.bronze, files, silver).join(
+        there.filter(pl.col(specs.RELEASE).is_null()), on=PLACE, how="anti"
+    )
+    verdict = judge(dataset, left)
+    del left
+    still_planned(silver, planned, progress(silver), keys_of(files))
+    settled = _settled(files, planned)
+    good, bad = verdict.good, _after(verdict.bad.join(there, on=PLACE, how="anti"), settled)
+    cursors = silver.cursors()
+    judged, before = cursor_keys(cursors, "judged"), windows(cursors)
+    tripped = {
+        scope: str(window)
+        for scope, count in tallies(_after(good, settled), bad, judged=judged).items()
+        if (window := before.get(scope, Tally()) + count).trips(dataset.breaker)
+    }
+    good = without(good, tripped)
+    holdable = set(keys_of(_after(good.filter(~pl.col("_deleted")), settled)))
+    found = audited(dataset, silver, good, holdable=holdable)
+    held = tripped | dict(found.broken)
+    good, bad, merged = without(good, found.broken), without(bad, held), found.merged
     through = {
         # Of what is judged afresh, the cursor is further on already, and stays.
         (key := Key(date, region)): max(last, planned.get(key, last))
-        for date, region, last in files.group_by(specs.KEYS).agg(pl.max("max._batch_id")).iter_rows()
+        for date, region, last in without(files, held).group_by(specs.KEYS).agg(pl.max("max._batch_id")).iter_rows()
     }
-    _quarantine(quarantine, verdict.bad, through, bronze=bronze, files=files)
-    still_planned(silver, planned, progress(silver), through)
-    merged = merge(dataset, silver, verdict.good)
-    _publish(silver, merged, through)
+    quarantine(tables.quarantine, bad, through, bronze=tables.bronze, files=files)
+    moved, told = hold(dataset, silver, held, judged=judged_through(files, held))
+    moved |= freed(holds(cursors).keys() & through.keys(), version=silver.version + 1, judged={})
+    published = tallies(_after(good, settled), bad, judged=judged)
+    moved |= window_cursors(before, published, dataset.breaker, ended=tripped)
+    publish(silver, merged, through, cursors=moved, told=told)
     refined = Refined(
-        read=read,
-        written=_counts(merged.added),
+        read=dict(Counter(counts(good)) + Counter(counts(bad))),
+        written=counts(merged.added),
         superseded=merged.superseded,
-        quarantined=len(verdict.bad),
+        quarantined=len(bad),
         deleted=merged.deleted,
-        reasons=dict(Counter(verdict.bad["_reasons"].explode()).most_common()),
-        warnings=verdict.warnings,
+        reasons=dict(Counter(bad["_reasons"].explode()).most_common()),
+        warnings=verdict.warnings | dict(found.warnings),
+        held=held,
     )
     return refined, through
 
 
-def _portions(files: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Split the work between table partitions, and a large one between batches, so that its cursor can stop there."""
-    portion: list[pl.DataFrame] = []
-    rows = 0
-    for part in files.sort(*specs.KEYS, "max._batch_id").partition_by(specs.KEYS, maintain_order=True):
-        count = int(part["num_records"].sum())
-        if portion and rows + count > _ROWS:
-            yield pl.concat(portion)
-            portion, rows = [], 0
-        *whole, last = _by_batches(part)
-        yield from whole
-        portion.append(last)
-        rows += int(last["num_records"].sum())
-    if portion:
-        yield pl.concat(portion)
+def _doubtful(files: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """Places that quarantine has of rows which are judged again: after a crash before Silver's commit, or afresh."""
+    ahead = progress(table)
+    done = files.select(*specs.KEYS, "_done").unique().iter_rows()
+    return known(table, [Key(date, region) for date, region, last in done if ahead.get(Key(date, region), -1) > last])
 
 
-def _by_batches(part: pl.DataFrame) -> list[pl.DataFrame]:
-    """Files of a table partition, in the order of their last batches, cut where no batch is on both sides."""
-    cuts, rows, reached = [0], 0, -1
-    for at, (first, last, count) in enumerate(part.select("min._batch_id", "max._batch_id", "num_records").iter_rows()):
-        if rows + count > _ROWS and rows and first > reached:
-            cuts.append(at)
-            rows = 0
-        rows, reached = rows + count, last
-    return [part[begin:end] for begin, end in pairwise([*cuts, len(part)])]
+def _settled(files: pl.DataFrame, planned: Mapping[Key, int]) -> pl.DataFrame:
+    """By table partition that is judged afresh, the last batch that was refined before."""
+    done = files.select(*specs.KEYS, "_done").unique()
+    last = [planned.get(Key(*row), -1) for row in done.select(specs.KEYS).iter_rows()]
+    return done.with_columns(pl.Series("_settled", last, pl.Int64)).filter(pl.col("_settled") > pl.col("_done"))
 
 
-def _new_rows(bronze: Table, files: pl.DataFrame, silver: Table) -> pl.DataFrame:
-    """Rows after each partition's last batch, in Silver's columns."""
-    columns = list(silver.spec.schema)
-    # Only poison and deletes have no date, so files with one that are new as a whole need not be looked through.
-    whole = files.filter(pl.col("event_date").is_not_null() & (pl.col("min._batch_id") > pl.col("_done")))
-    rest = files.join(whole, on="path", how="anti")
-    done = rest.select(*specs.KEYS, "_done").unique()
-    others = (
-        bronze.rows(rest)
-        .filter(pl.col("_kind") != specs.POISON)
-        .join(done.lazy(), on=specs.KEYS, nulls_equal=True)
-        .filter(pl.col("_batch_id") > pl.col("_done"))
-        .with_columns((pl.col("_kind") == specs.TOMBSTONE).alias("_deleted"))
-        .select(columns)
-    )
-    events = bronze.rows(whole).with_columns(pl.lit(False).alias("_deleted")).select(columns)
-    return pl.concat([events, others]).collect(engine="in-memory")
+def _after(rows: pl.DataFrame, settled: pl.DataFrame) -> pl.DataFrame:
+    """Rows that were not refined before."""
+    if settled.is_empty():
+        return rows
+    last = settled.select(*specs.KEYS, "_settled")
+    joined = rows.join(last, on=specs.KEYS, how="left", nulls_equal=True, maintain_order="left")
+    return joined.filter(pl.col("_batch_id") > pl.col("_settled").fill_null(-1)).drop("_settled")
 
 
-def _quarantine(
-    table: Table, bad: pl.DataFrame, through: Mapping[Key, int], *, bronze: Table, files: pl.DataFrame
+def publish(
+    silver: Table, merged: Merge, through: Mapping[Key, int], *, cursors: Mapping[str, int], told: Mapping[str, str]
 ) -> None:
-    """Commit quarantined rows first: should Silver's commit fail, the next run finds them here and adds none twice."""
-    done = progress(table)
-    seen = pl.Series([done.get(Key(*row), -1) for row in bad.select(specs.KEYS).iter_rows()], dtype=pl.Int64)
-    fresh = bad.filter(bad["_batch_id"] > seen)
-    if fresh.is_empty():
-        return
-    rows = fresh.join(_messages(bronze, files, fresh), on=_PLACE).with_columns(
-        pl.lit(dt.datetime.now(dt.UTC), TIMESTAMP).alias("_quarantined_at")
-    )
-    moved = {cursor_name("bronze", key): batch for key, batch in through.items() if batch > done.get(key, -1)}
-    table.commit(rows, cursors=moved, metadata={"rows": len(rows)})
-
-
-def _messages(bronze: Table, files: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """The messages of a few rows; they are most of Bronze's bytes, so no other file is read for them."""
-    batches = rows.select(*specs.KEYS, "_batch_id").unique()
-    holding = files.join(batches, on=specs.KEYS, nulls_equal=True).filter(
-        pl.col("_batch_id").is_between("min._batch_id", "max._batch_id")
-    )
-    wanted = rows.select(place()).to_series()
-    # A filter that the reader of Parquet understands, so that it unpacks only what passes.
-    messages = bronze.rows(files.join(holding, on="path", how="semi")).filter(place().is_in(wanted.implode()))
-    return messages.select(*_PLACE, *specs.MESSAGE).collect(engine="in-memory")
-
-
-def _publish(silver: Table, merged: Merge, through: Mapping[Key, int]) -> None:
+    """Commit a merge with all that it moves: what was read, what has changed, and more cursors."""
     # This commit is refused unless it becomes exactly the next version, so it may name itself.
     version = silver.version + 1
-    cursors = {cursor_name("bronze", key): batch for key, batch in through.items()}
-    cursors |= {cursor_name("changed", key): version for key in merged.touched}
+    moved = {cursor_name("bronze", key): batch for key, batch in through.items()}
+    moved |= {cursor_name("changed", key): version for key in merged.touched}
     silver.commit(
-        written(merged, silver), remove=merged.rewritten, cursors=cursors, metadata={"rows": len(merged.added)}
+        written(merged, silver),
+        remove=merged.rewritten,
+        cursors={**moved, **cursors},
+        metadata={"rows": len(merged.added), **told},
     )
 
 
-def _counts(rows: pl.DataFrame) -> dict[Key, int]:
+def counts(rows: pl.DataFrame) -> dict[Key, int]:
+    """Rows by table partition."""
     return {Key(date, region): count for date, region, count in rows.group_by(specs.KEYS).len().iter_rows()}

@@ -30,7 +30,7 @@ def places(found: Account) -> int:
     """All places of offsets; must add up to the offsets themselves."""
     return (
         found.silver_rows + found.superseded + found.quarantined + found.tombstones
-        + found.gaps + found.lost + found.pending + found.unaccounted
+        + found.gaps + found.lost + found.pending + found.held + found.unaccounted
     )  # fmt: skip
 
 

@@ -210,11 +210,11 @@ class Protocol(RuleBasedStateMachine):
     def refine_all(self) -> None:
         self.refine()
 
-    @rule(step=st.sampled_from(["_quarantine", "merge", "_publish", "spelled", "refresh"]))
+    @rule(step=st.sampled_from(["quarantine", "audited", "publish", "spelled", "refresh"]))
     def crash_while_refining(self, step: str) -> None:
         self.crashing(step, self.refine, of=refining)
 
-    @rule(step=st.sampled_from(["judge", "merge", "refresh"]), more=_MORE)
+    @rule(step=st.sampled_from(["judge", "audited", "refresh"]), more=_MORE)
     def refine_twice_at_once(self, step: str, more: More) -> None:
         self.produce(*more)
         self.ingest()

@@ -21,7 +21,8 @@ from dagster_project.lake import table as tables
 from dagster_project.lake.keys import Key
 from dagster_project.lake.table import Table
 from dagster_project.refine import merge, silver
-from dagster_project.refine.plan import cursor_keys, cursor_name, pending_gold, pending_silver, progress, within
+from dagster_project.refine.cursors import cursor_keys, cursor_name
+from dagster_project.refine.plan import pending_gold, pending_silver, progress, within
 from tests.unit.lakes import EPOCH, Lake, Message, reading, tombstone
 
 EU, US = Key(dt.date(2026, 1, 1), "eu"), Key(dt.date(2026, 1, 1), "us")
@@ -195,12 +196,12 @@ def test_a_delete_restates_the_partition_of_its_key(lake: Lake) -> None:
 
 
 def test_a_crash_between_quarantine_and_silver_doubles_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(*_: Any) -> int:
+    def killed(*_: Any, **__: Any) -> int:
         raise KeyboardInterrupt
 
     lake.arrive(reading(0, "a"), reading(1, "b", level=-1), reading(2, "c", level=-1, region="us"))
     with monkeypatch.context() as patch:
-        patch.setattr(silver, "_publish", killed)
+        patch.setattr(silver, "publish", killed)
         with pytest.raises(KeyboardInterrupt):
             lake.refine()
     assert sorted(lake.quarantine.rows().collect()["_kafka_offset"]) == [1, 2]

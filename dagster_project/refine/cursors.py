@@ -1,0 +1,25 @@
+"""Cursors that belong to a table partition: their names, and what they say."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+
+from dagster_project.lake.keys import Key
+
+_NONE = "none"
+
+
+def cursor_name(prefix: str, key: Key) -> str:
+    """Name of a cursor that belongs to a table partition."""
+    return "/".join([prefix, key.date.isoformat() if key.date else _NONE, *([key.region] if key.region else [])])
+
+
+def cursor_keys(cursors: Mapping[str, int], prefix: str) -> dict[Key, int]:
+    """The cursors of a prefix, by table partition."""
+    found: dict[Key, int] = {}
+    for name, value in cursors.items():
+        if name.startswith(f"{prefix}/"):
+            date, _, region = name.removeprefix(f"{prefix}/").partition("/")
+            found[Key(None if date == _NONE else dt.date.fromisoformat(date), region or None)] = value
+    return found

@@ -1,0 +1,63 @@
+"""Rows that broke a rule: committed before Silver, each once, whatever crashed in between or was judged otherwise since."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+
+import polars as pl
+
+from dagster_project.contract.dtypes import TIMESTAMP
+from dagster_project.lake import specs
+from dagster_project.lake.keys import Key, frame_of
+from dagster_project.lake.table import Table
+from dagster_project.refine.cursors import cursor_name
+from dagster_project.refine.plan import progress
+from dagster_project.topics.offsets import place
+
+PLACE = ("_kafka_partition", "_kafka_offset")
+# Cursor of Silver: the newest `_release` whose rows it has taken over.
+RELEASED = "released"
+
+
+def known(table: Table, keys: Iterable[Key]) -> pl.DataFrame:
+    """The places of rows of table partitions that are in quarantine, or have been, with their `_release`."""
+    files = table.files().join(frame_of(keys), on=specs.KEYS, how="semi", nulls_equal=True)
+    return table.rows(files).select(*PLACE, specs.RELEASE).collect(engine="in-memory")
+
+
+def released_through(silver: Table | None) -> int:
+    """The newest `_release` whose rows Silver has taken over."""
+    return -1 if silver is None else silver.cursors().get(RELEASED, -1)
+
+
+def quarantine(
+    table: Table, bad: pl.DataFrame, through: Mapping[Key, int], *, bronze: Table, files: pl.DataFrame
+) -> None:
+    """Commit rows with their messages and reasons. Should Silver's commit fail, the next run finds them here.
+
+    Args:
+        bad: rows with `_reasons` that are not in quarantine yet.
+        through: by table partition, the last Bronze batch that is done with this commit.
+        files: of Bronze, that hold the rows.
+    """
+    if bad.is_empty():
+        return
+    rows = bad.join(_messages(bronze, files, bad), on=PLACE).with_columns(
+        pl.lit(dt.datetime.now(dt.UTC), TIMESTAMP).alias("_quarantined_at"), pl.lit(None, pl.Int64).alias(specs.RELEASE)
+    )
+    done = progress(table)
+    moved = {cursor_name("bronze", key): batch for key, batch in through.items() if batch > done.get(key, -1)}
+    table.commit(rows, cursors=moved, metadata={"rows": len(rows)})
+
+
+def _messages(bronze: Table, files: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """The messages of a few rows; they are most of Bronze's bytes, so no other file is read for them."""
+    batches = rows.select(*specs.KEYS, "_batch_id").unique()
+    holding = files.join(batches, on=specs.KEYS, nulls_equal=True).filter(
+        pl.col("_batch_id").is_between("min._batch_id", "max._batch_id")
+    )
+    wanted = rows.select(place()).to_series()
+    # A filter that the reader of Parquet understands, so that it unpacks only what passes.
+    messages = bronze.rows(files.join(holding, on="path", how="semi")).filter(place().is_in(wanted.implode()))
+    return messages.select(*PLACE, *specs.MESSAGE).collect(engine="in-memory")

@@ -1,0 +1,178 @@
+"""Rows that leave quarantine for Silver because the contract, as it is now, lets them through.
+
+They are marked first, in one commit of quarantine, and then merged, in one commit of Silver that names the mark: after a
+crash in between they are neither in the one table nor in the other but on their way, and the next release takes them on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import duckdb
+import polars as pl
+
+from dagster_project.contract.model import Dataset
+from dagster_project.errors import ContractError, LakeError, StaleCursorError
+from dagster_project.ingest.bronze import place as decode
+from dagster_project.ingest.fetch import Fetched
+from dagster_project.lake import specs
+from dagster_project.lake.keys import Key, keys_of
+from dagster_project.lake.storage import Storage
+from dagster_project.lake.table import Table
+from dagster_project.quality.gate import judge
+from dagster_project.refine.gate import audited, without
+from dagster_project.refine.holds import holds
+from dagster_project.refine.merge import merge
+from dagster_project.refine.quarantine import PLACE, RELEASED, released_through
+from dagster_project.refine.silver import counts, publish
+from dagster_project.topics.offsets import place
+
+_T = TypeVar("_T")
+_MESSAGE = (*(name for name in specs.COORDINATES if name != "_batch_id"), *specs.MESSAGE)
+# A run of the daemon may commit meanwhile, again and again on a busy stream; each try takes about a second.
+_TRIES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Released:
+    """What became of rows that were judged again.
+
+    Attributes:
+        judged: rows that were.
+        released: by table partition, rows that left for Silver, or would.
+        resumed: rows that an earlier release had let go and not brought to Silver.
+        reasons: of those that stay, how often each rule is broken.
+        held: by table partition or region that is held back, rows that keep to the row rules and stay all the same.
+    """
+
+    judged: int
+    released: dict[Key, int] = field(default_factory=dict)
+    resumed: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    held: dict[Key, int] = field(default_factory=dict)
+
+
+def quarantined(dataset: Dataset, *, storage: Storage, where: str | None = None) -> pl.DataFrame:
+    """Rows in quarantine that were not released, in the order of their places.
+
+    Args:
+        where: SQL over the columns of quarantine.
+
+    Raises:
+        LakeError: the SQL does not run.
+    """
+    spec = specs.quarantine(dataset)
+    table = Table.find(spec, storage=storage)
+    rows = pl.LazyFrame(schema=dict(spec.schema)) if table is None else table.rows()
+    found = rows.filter(pl.col(specs.RELEASE).is_null()).sort(PLACE).collect(engine="in-memory")
+    if where is None:
+        return found
+    with duckdb.connect(config={"enable_external_access": False}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        columns = found.with_columns(reasons=pl.col("_reasons").list.join(", "))
+        connection.register("quarantine", columns.drop("_headers").to_arrow())
+        try:
+            chosen = connection.sql(f"SELECT {', '.join(PLACE)} FROM quarantine WHERE {where}").to_arrow_table()
+        except duckdb.Error as error:
+            raise LakeError(
+                f"--where {where}: {error}",
+                expected="SQL over quarantine: reasons, region, event_date, _kafka_partition, _kafka_offset, …",
+                remedy="correct the SQL, such as \"reasons LIKE 'amount.%' AND region = 'eu'\"",
+            ) from error
+    return found.join(pl.DataFrame(chosen), on=PLACE, how="semi", maintain_order="left")
+
+
+def release(dataset: Dataset, *, storage: Storage, where: str | None = None, dry_run: bool = False) -> Released:
+    """Judge quarantined rows by the present contract, and bring those that pass to Silver, each exactly once.
+
+    Raises:
+        LakeError: the SQL does not run.
+        ContractError: a row that was let go before can no longer be decoded.
+        StaleCursorError: others commit all the time; nothing is lost, and a further release goes on.
+    """
+    if dry_run:
+        return _let_go(dataset, storage, where, dry_run=True)
+    resumed = _again(lambda: _arrive(dataset, storage))
+    found = _again(lambda: _let_go(dataset, storage, where, dry_run=False))
+    if found.released:
+        _again(lambda: _arrive(dataset, storage))
+    return replace(found, resumed=resumed)
+
+
+def _let_go(dataset: Dataset, storage: Storage, where: str | None, *, dry_run: bool) -> Released:
+    """Judge rows, and mark those that may leave."""
+    rows = quarantined(dataset, storage=storage, where=where)
+    if rows.is_empty():
+        return Released(judged=0)
+    silver = Table.open(specs.silver(dataset), storage=storage)
+    events, poison = _decoded(dataset, rows, silver)
+    verdict = judge(dataset, events)
+    passing = without(verdict.good, holds(silver.cursors()))
+    found = audited(dataset, silver, passing, holdable=set(keys_of(passing)))
+    passing = without(passing, found.broken)
+    stays = verdict.good.join(passing, on=PLACE, how="anti")
+    if not dry_run and not passing.is_empty():
+        _mark(Table.open(specs.quarantine(dataset), storage=storage), passing)
+    reasons = Counter(verdict.bad["_reasons"].explode()) + Counter(poison)
+    return Released(judged=len(rows), released=counts(passing), reasons=dict(reasons), held=counts(stays))
+
+
+def _mark(quarantine: Table, rows: pl.DataFrame) -> None:
+    batches = rows.select(*specs.KEYS, "_batch_id").unique()
+    holding = quarantine.files().join(batches, on=specs.KEYS, nulls_equal=True)
+    holding = holding.filter(pl.col("_batch_id").is_between("min._batch_id", "max._batch_id"))
+    files = quarantine.files().join(holding, on="path", how="semi")
+    chosen = rows.select(place()).to_series()
+    mark = quarantine.version + 1  # this commit is refused unless it becomes exactly the next version
+    leaves = place().is_in(chosen.implode()) & pl.col(specs.RELEASE).is_null()
+    marked = pl.when(leaves).then(mark).otherwise(specs.RELEASE).alias(specs.RELEASE)
+    kept = quarantine.rows(files).with_columns(marked).collect(engine="in-memory")
+    quarantine.commit(kept, remove=files, cursors={"release": mark}, metadata={"released": len(rows)})
+
+
+def _arrive(dataset: Dataset, storage: Storage) -> int:
+    """Merge what was marked and Silver has not taken over; returns how many rows."""
+    quarantine = Table.find(specs.quarantine(dataset), storage=storage)
+    if quarantine is None:
+        return 0
+    silver = Table.open(specs.silver(dataset), storage=storage)
+    marked = quarantine.rows().filter(pl.col(specs.RELEASE) > released_through(silver)).collect(engine="in-memory")
+    if marked.is_empty():
+        return 0
+    rows, poison = _decoded(dataset, marked, silver)
+    if poison:
+        raise ContractError(
+            f"{dataset.name}: {len(poison)} rows that were released can no longer be decoded: {poison[0]}",
+            expected="a contract that they fit, as when they were released",
+            remedy="take the last change of the contract back, and run this command again",
+        )
+    last = marked[specs.RELEASE].max()
+    assert isinstance(last, int)
+    publish(silver, merge(dataset, silver, rows), {}, cursors={RELEASED: last}, told={"released": str(len(rows))})
+    return len(rows)
+
+
+def _decoded(dataset: Dataset, rows: pl.DataFrame, silver: Table) -> tuple[pl.DataFrame, list[str]]:
+    """Quarantined rows in Silver's columns, by the present contract; and the reasons of those that do not fit it."""
+    from dagster_project.ingest.decode import Decoder
+
+    messages = Fetched(messages=rows.select(_MESSAGE), next={}, caught_up=True)
+    decoded = decode(dataset, messages, Decoder(dataset.columns)).with_columns(
+        rows["_batch_id"], pl.lit(value=False).alias("_deleted")
+    )
+    is_poison = pl.col("_kind") == specs.POISON
+    errors = decoded.filter(is_poison)[specs.ERROR].str.split(":").list.first()
+    return decoded.filter(~is_poison).select(silver.spec.schema.keys()), errors.to_list()
+
+
+def _again(step: Callable[[], _T]) -> _T:
+    """Try until no other writer comes first."""
+    for _ in range(_TRIES - 1):
+        try:
+            return step()
+        except StaleCursorError:
+            continue
+    return step()
