@@ -12,9 +12,9 @@ from dagster_project.lake import specs as tables
 from dagster_project.lake.keys import Key, frame_of
 from dagster_project.lake.table import Table
 from dagster_project.naming import check_name
-from dagster_project.refine.gate import reasons
 from dagster_project.refine.holds import holds
 from dagster_project.refine.merge import doubled_keys
+from dagster_project.refine.probe import reasons
 from dagster_project.refine.silver import Refined
 
 UNIQUE, PASS_RATE, GATE = "merge_key_unique", "rule_pass_rate", "gate"

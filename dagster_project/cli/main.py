@@ -17,6 +17,7 @@ from dagster_project.cli import (
     loss,
     maintain,
     produce,
+    quarantine,
     query,
     retire,
     services,
@@ -61,6 +62,7 @@ app.add_typer(contract.app, name="contract")
 app.add_typer(topics.app, name="topics")
 app.add_typer(produce.app, name="produce")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(loss.app, name="loss")
 app.command()(dev.dev)
 app.command()(demo.demo)

@@ -23,7 +23,8 @@ from dagster_project.lake.keys import Key, frame_of, keys_of
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.ledger.ledger import EXPIRED, Entry, Ledger, write
-from dagster_project.refine.plan import cursor_name, progress
+from dagster_project.refine.cursors import cursor_name
+from dagster_project.refine.plan import progress
 from dagster_project.topics.offsets import Offsets, place
 
 # Rows that one commit deletes; their places and keys are in memory while they are proven, some 100 MB.

@@ -5,11 +5,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping
 
+import duckdb
 import polars as pl
 
 from dagster_project.contract.dtypes import TIMESTAMP
+from dagster_project.contract.model import Dataset
+from dagster_project.errors import LakeError
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, frame_of
+from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine.cursors import cursor_name
 from dagster_project.refine.plan import progress
@@ -18,6 +22,36 @@ from dagster_project.topics.offsets import place
 PLACE = ("_kafka_partition", "_kafka_offset")
 # Cursor of Silver: the newest `_release` whose rows it has taken over.
 RELEASED = "released"
+
+
+def quarantined(dataset: Dataset, *, storage: Storage, where: str | None = None) -> pl.DataFrame:
+    """Rows in quarantine that were not released, in the order of their places.
+
+    Args:
+        where: SQL over the columns of quarantine.
+
+    Raises:
+        LakeError: the SQL does not run.
+    """
+    spec = specs.quarantine(dataset)
+    table = Table.find(spec, storage=storage)
+    rows = pl.LazyFrame(schema=dict(spec.schema)) if table is None else table.rows()
+    found = rows.filter(pl.col(specs.RELEASE).is_null()).sort(PLACE).collect(engine="in-memory")
+    if where is None:
+        return found
+    with duckdb.connect(config={"enable_external_access": False}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        columns = found.with_columns(reasons=pl.col("_reasons").list.join(", "))
+        connection.register("quarantine", columns.drop("_headers").to_arrow())
+        try:
+            chosen = connection.sql(f"SELECT {', '.join(PLACE)} FROM quarantine WHERE {where}").to_arrow_table()
+        except duckdb.Error as error:
+            raise LakeError(
+                f"--where {where}: {error}",
+                expected="SQL over quarantine: reasons, region, event_date, _kafka_partition, _kafka_offset, …",
+                remedy="correct the SQL, such as \"reasons LIKE 'amount.%' AND region = 'eu'\"",
+            ) from error
+    return found.join(pl.DataFrame(chosen), on=PLACE, how="semi", maintain_order="left")
 
 
 def known(table: Table, keys: Iterable[Key]) -> pl.DataFrame:

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-import duckdb
 import polars as pl
 
 from dagster_project.contract.model import Dataset
-from dagster_project.errors import ContractError, LakeError, StaleCursorError
+from dagster_project.errors import ContractError, StaleCursorError
 from dagster_project.ingest.bronze import place as decode
 from dagster_project.ingest.fetch import Fetched
 from dagster_project.lake import specs
@@ -26,7 +25,7 @@ from dagster_project.quality.gate import judge
 from dagster_project.refine.gate import audited, without
 from dagster_project.refine.holds import holds
 from dagster_project.refine.merge import merge
-from dagster_project.refine.quarantine import PLACE, RELEASED, released_through
+from dagster_project.refine.quarantine import PLACE, RELEASED, quarantined, released_through
 from dagster_project.refine.silver import counts, publish
 from dagster_project.topics.offsets import place
 
@@ -53,36 +52,6 @@ class Released:
     resumed: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     held: dict[Key, int] = field(default_factory=dict)
-
-
-def quarantined(dataset: Dataset, *, storage: Storage, where: str | None = None) -> pl.DataFrame:
-    """Rows in quarantine that were not released, in the order of their places.
-
-    Args:
-        where: SQL over the columns of quarantine.
-
-    Raises:
-        LakeError: the SQL does not run.
-    """
-    spec = specs.quarantine(dataset)
-    table = Table.find(spec, storage=storage)
-    rows = pl.LazyFrame(schema=dict(spec.schema)) if table is None else table.rows()
-    found = rows.filter(pl.col(specs.RELEASE).is_null()).sort(PLACE).collect(engine="in-memory")
-    if where is None:
-        return found
-    with duckdb.connect(config={"enable_external_access": False}) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        columns = found.with_columns(reasons=pl.col("_reasons").list.join(", "))
-        connection.register("quarantine", columns.drop("_headers").to_arrow())
-        try:
-            chosen = connection.sql(f"SELECT {', '.join(PLACE)} FROM quarantine WHERE {where}").to_arrow_table()
-        except duckdb.Error as error:
-            raise LakeError(
-                f"--where {where}: {error}",
-                expected="SQL over quarantine: reasons, region, event_date, _kafka_partition, _kafka_offset, …",
-                remedy="correct the SQL, such as \"reasons LIKE 'amount.%' AND region = 'eu'\"",
-            ) from error
-    return found.join(pl.DataFrame(chosen), on=PLACE, how="semi", maintain_order="left")
 
 
 def release(dataset: Dataset, *, storage: Storage, where: str | None = None, dry_run: bool = False) -> Released:

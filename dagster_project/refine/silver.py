@@ -17,10 +17,11 @@ from dagster_project.quality.gate import judge
 from dagster_project.refine.breaker import Tally, tallies, window_cursors, windows
 from dagster_project.refine.cursors import cursor_keys, cursor_name
 from dagster_project.refine.expired import refuse_expired
-from dagster_project.refine.gate import audited, hold, judged_through, open_regions, probe, without
+from dagster_project.refine.gate import audited, without
 from dagster_project.refine.holds import freed, holds, resting
 from dagster_project.refine.merge import Merge, written
 from dagster_project.refine.plan import pending_files, progress, still_planned, within
+from dagster_project.refine.probe import hold, judged_through, open_regions, probe
 from dagster_project.refine.quarantine import PLACE, known, quarantine
 from dagster_project.refine.staging import new_rows, portions
 

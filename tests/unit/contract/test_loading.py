@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dagster_project.contract.loader import load_catalog
+from dagster_project.contract.model import SqlRule
 from dagster_project.errors import ContractError
 from dagster_project.settings import REPOSITORY
 from tests.unit.lakes import CONTRACT, MART, SQL, write_project
@@ -59,6 +60,13 @@ KEY = "{name: id, logicalType: string, required: true, primaryKey: true, primary
 REGION = "{name: region, logicalType: string, required: true, partitioned: true, enum: [{value: eu}, {value: us}]}"
 EVENT_TIME = "{property: eventTime, value: at}"
 COLUMNS = "schema[0].properties"
+
+
+def quality(item: str) -> tuple[str, str]:
+    """The contract with one quality item."""
+    return "team:", f"    quality:\n      - {{{item}}}\nteam:"
+
+
 # What is changed, into what; the piece that is on the line to be named (empty: the last line that exists of the path);
 # path, what was found, and what to write instead.
 WRONG = {
@@ -97,6 +105,22 @@ WRONG = {
     "enum of another type": (LEVEL, "{name: level, logicalType: integer, enum: [{value: 1}, {value: high}]}", "name: level", f"{COLUMNS}[4].enum", "'high' in the enum of type integer", "values of type integer"),
     "element rule": (LEVEL, "{name: level, logicalType: array, items: {logicalType: integer, logicalTypeOptions: {minimum: 0}}}", "name: level", f"{COLUMNS}[4].items", "rules on the elements of a list", "an SQL rule"),
     "key of YAML twice": (LEVEL, "{name: level, logicalType: integer, logicalType: string}", "name: level", f"{COLUMNS}[4].logicalType", "the same key again", "each key once"),
+    "multiple of a double": (LEVEL, "{name: level, logicalType: number, logicalTypeOptions: {multipleOf: 0.1}}", "name: level", f"{COLUMNS}[4].logicalTypeOptions.multipleOf", "multipleOf on a double", "decimal(p, s), or an integer"),
+    "future of a number": (LEVEL, "{name: level, logicalType: integer, customProperties: [{property: notInFuture, value: PT5M}]}", "name: level", f"{COLUMNS}[4].customProperties[0]", "notInFuture on a integer", "a timestamp or date"),
+    "future without end": (AT, AT[:-1] + ", customProperties: [{property: notInFuture, value: soon}]}", "name: at", f"{COLUMNS}[1].customProperties[0].value", "'soon'", "such as PT5M or PT0S"),
+    "custom property of a column": (AT, AT[:-1] + ", customProperties: [{property: future, value: PT5M}]}", "name: at", f"{COLUMNS}[1].customProperties[0].property", "'future'", "'notInFuture'"),
+    "breaker": ("PT10M}", "PT10M}\n      - {property: breakerBadRate, value: 20}", "- {property: eventTime", "schema[0].customProperties", "breakerBadRate 20", "a share between 0 and 1"),
+    "rule without id": (*quality("metric: rowCount, mustBe: 1"), "metric: rowCount", "schema[0].quality[0]", "a rule without id", "id: …"),
+    "rule twice": (*quality("id: r, metric: rowCount, mustBe: 1}\n      - {id: r, metric: rowCount, mustBe: 2"), "mustBe: 2", "schema[0].quality[1]", "a second rule 'r'", "another id"),
+    "rule in words": (*quality("id: r, type: text, description: good"), "type: text", "schema[0].quality[0]", "a rule of type 'text'", "type: library, sql or custom"),
+    "another engine": (*quality("id: r, type: custom, engine: soda, implementation: x"), "engine: soda", "schema[0].quality[0]", "a custom rule of engine 'soda'", "engine: platform"),
+    "column of no rule": (*quality("id: r, metric: nullValues, mustBe: 0"), "nullValues", "schema[0].quality[0]", "nullValues of a property that is not there", "a rule at the property"),
+    "column that is not there": (*quality("id: r, metric: duplicateValues, arguments: {properties: [id, no]}, mustBe: 0"), "duplicateValues", "schema[0].quality[0]", "duplicateValues of a property that is not there", "properties: [<names>]"),
+    "argument": (*quality("id: r, metric: rowCount, arguments: {min: 1}, mustBe: 1"), "rowCount", "schema[0].quality[0]", "argument 'min' of rowCount", "arguments of it: none"),
+    "rows in percent": (*quality("id: r, metric: rowCount, unit: percent, mustBe: 1"), "rowCount", "schema[0].quality[0]", "rowCount in percent", "unit: rows"),
+    "bound in words": (*quality("id: r, metric: rowCount, mustBe: many"), "rowCount", "schema[0].quality[0]", "no bound", "mustBeBetween"),
+    "anything is valid": (LEVEL, LEVEL[:-1] + ", quality: [{id: r, metric: invalidValues, mustBe: 0}]}", "name: level", f"{COLUMNS}[4].quality[0]", "invalidValues without arguments", "validValues"),
+    "pattern of a number": (LEVEL, LEVEL[:-1] + ", quality: [{id: r, metric: invalidValues, arguments: {pattern: x}, mustBe: 0}]}", "name: level", f"{COLUMNS}[4].quality[0]", "pattern 'x'", "on a string property"),
     "no element": (LEVEL, "{name: level, logicalType: array}", "name: level", f"{COLUMNS}[4].logicalType", "'array'", "items: {logicalType: …}"),
     "no fields": (LEVEL, "{name: level, logicalType: object}", "name: level", f"{COLUMNS}[4].logicalType", "'object'", "properties: [{name: …}]"),
     "unit": ("team:", "slaProperties:\n  - {property: freshness, value: 1, unit: m}\nteam:", "unit: m", "slaProperties[0].unit", "'m'", "seconds, minutes, hours or days, spelt out"),
@@ -251,3 +275,43 @@ def test_a_hundred_contracts_load_in_seconds(tmp_path: Path) -> None:
     assert (datasets, marts) == (50, 50)
     assert jobs >= 4 * 50  # ingest, verify, refine, catch up
     assert load_s + build_s < 15  # the goal is 3 s; a busy machine with two cores is given more
+
+
+def test_quality_items_become_rules_of_rows_and_of_table_partitions(tmp_path: Path) -> None:
+    items = """\
+    quality:
+      - {id: newer, type: custom, engine: platform, implementation: at >= placed, severity: warning}
+      - {id: some, metric: rowCount, mustBeGreaterThan: 0}
+      - {id: once, type: library, metric: duplicateValues, arguments: {properties: [id, at]}, mustBe: 0}
+      - {id: sane, type: sql, query: "SELECT count(*) FROM ${table} WHERE level > 9", mustBeBetween: [0, 5], severity: warning}
+team:"""
+    level = (
+        "{name: level, logicalType: integer, unique: true, quality: ["
+        "{id: known, metric: missingValues, arguments: {missingValues: [null, -1]}, unit: percent, mustBeLessThan: 5}, "
+        "{id: low, type: sql, query: 'SELECT max({property}) FROM {object}', mustBeLessOrEqualTo: 7}]}"
+    )
+    text = changed(changed(CONTRACT, "team:", items), LEVEL, level)
+    text = changed(text, AT, AT[:-1] + ", customProperties: [{property: notInFuture, value: PT5M}]}")
+    text = changed(
+        text,
+        "PT10M}",
+        "PT10M}\n      - {property: breakerProbe, value: PT1M}\n      - {property: breakerMinRows, value: 7}",
+    )
+    (tmp_path / DATASET).write_text(text)
+    (dataset,) = load_catalog(tmp_path).datasets
+    assert dataset.rules == (SqlRule(id="newer", predicate="at >= placed", severity="warning"),)
+    wanted = {
+        "some": ("rowCount", (), "more than 0", "error"),
+        "once": ("duplicateValues", ("id", "at"), "exactly 0", "error"),
+        "sane": ("sql", (), "between 0 and 5", "warning"),
+        "known": ("missingValues", ("level",), "less than 5", "error"),
+        "low": ("sql", (), "at most 7", "error"),
+        "level.unique": ("duplicateValues", ("level",), "exactly 0", "error"),
+    }
+    rules = {rule.id: rule for rule in dataset.table_rules}
+    assert {name: (rule.metric, rule.columns, str(rule.bound), rule.severity) for name, rule in rules.items()} == wanted
+    assert (rules["known"].values, rules["known"].percent) == ((None, -1), True)
+    assert rules["sane"].query == "SELECT count(*) FROM staged WHERE level > 9"
+    assert rules["low"].query == 'SELECT max("level") FROM staged'
+    assert dataset.column("at").constraints.not_in_future == dt.timedelta(minutes=5)
+    assert (dataset.breaker.probe, dataset.breaker.min_rows) == (dt.timedelta(minutes=1), 7)

@@ -67,11 +67,23 @@ def dataset(catalog: Catalog) -> Dataset:
         (DATE, Constraints(minimum="2026-01-02"), [dt.date(2026, 1, 2), None], [dt.date(2026, 1, 1)], "minimum"),
         (TIMESTAMP, Constraints(maximum="2026-01-01T05:00:00"), [moment(5), None], [moment(6)], "maximum"),
         (TIMESTAMP, Constraints(minimum="2026-01-01T05:00:00+02:00"), [moment(3), None], [moment(2)], "minimum"),
+        (INTEGER, Constraints(exclusive_minimum=1), [2, None], [1, 0], "exclusiveMinimum"),
+        (MONEY, Constraints(exclusive_maximum=0.1), [Decimal("0.09"), None], [Decimal("0.10")], "exclusiveMaximum"),
+        (TIMESTAMP, Constraints(exclusive_minimum="2026-01-01T05:00:00"), [moment(6)], [moment(5)], "exclusiveMinimum"),
+        (INTEGER, Constraints(multiple_of=5), [0, -5, 10, None], [1, 11], "multipleOf"),
+        (MONEY, Constraints(multiple_of=0.05), [Decimal("0.15"), None], [Decimal("0.16")], "multipleOf"),
         (TEXT, Constraints(min_length=2), ["éé", "abc", None], ["é", ""], "minLength"),
         (TEXT, Constraints(max_length=2), ["éé", "", None], ["abc"], "maxLength"),
         (TEXT, Constraints(pattern="^[0-9]{2}$"), ["12", None], ["1", "123", ""], "pattern"),
         (ITEMS, Constraints(min_items=1), [[{"sku": "A"}], None], [[]], "minItems"),
         (ITEMS, Constraints(max_items=1), [[], None], [[{"sku": "A"}, {"sku": "B"}]], "maxItems"),
+        (
+            ITEMS,
+            Constraints(unique_items=True),
+            [[{"sku": "A"}, {"sku": "B"}], [], None],
+            [[{"sku": "A"}] * 2],
+            "uniqueItems",
+        ),
     ],
 )
 def test_each_kind_of_rule(
@@ -82,6 +94,24 @@ def test_each_kind_of_rule(
         assert reasons(dataset, column, value) == []
     for value in broken:
         assert reasons(dataset, column, value) == [f"x.{rule}"]
+
+
+@pytest.mark.parametrize(
+    ("data_type", "kept", "broken"),
+    [
+        (TIMESTAMP, [moment(5), moment(6), None], [moment(7)]),
+        (DATE, [dt.date(2026, 1, 1), None], [dt.date(2026, 1, 2)]),
+    ],
+)
+def test_the_future_begins_when_the_record_was_sent(
+    dataset: Dataset, data_type: DataType, kept: list[Any], broken: list[Any]
+) -> None:
+    column = Column(name="x", type=data_type, constraints=Constraints(not_in_future=dt.timedelta(hours=1)))
+    schema = polars_schema((column,)) | {"_kafka_timestamp": pl.Datetime("us", "UTC")}
+    for value in (*kept, *broken):
+        staged = pl.DataFrame({"x": [value], "_kafka_timestamp": [moment(5)]}, schema=schema)
+        found = judge(of(dataset, (column,)), staged).bad["_reasons"].to_list()
+        assert found == ([["x.notInFuture"]] if value in broken else [])
 
 
 def test_null_breaks_required_and_nothing_else(dataset: Dataset) -> None:

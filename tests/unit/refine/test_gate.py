@@ -16,8 +16,8 @@ from dagster_project.errors import LakeError, StaleCursorError
 from dagster_project.lake.keys import Key
 from dagster_project.lake.query import query
 from dagster_project.refine import holds, quarantine, release, silver
-from dagster_project.refine.gate import reasons
 from dagster_project.refine.plan import pending_silver
+from dagster_project.refine.probe import reasons
 from dagster_project.refine.silver import Refined
 from tests.unit.lakes import Lake, Message, reading, tombstone
 
@@ -55,7 +55,7 @@ def accounted(lake: Lake) -> Account:
 
 
 def in_quarantine(lake: Lake) -> list[int]:
-    return release.quarantined(lake.dataset, storage=lake.storage)["_kafka_offset"].to_list()
+    return quarantine.quarantined(lake.dataset, storage=lake.storage)["_kafka_offset"].to_list()
 
 
 def bad(offset: int, identity: str, **options: Any) -> Message:
