@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench bench-setup bench-verify contracts help setup demo test dev lint screenshots chaos clean
+.PHONY: bench bench-rules bench-setup bench-verify contracts help setup demo test dev lint screenshots chaos clean
 # Byte code makes every start after the first much faster; some CI environments switch it off.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -44,6 +44,9 @@ endif
 
 bench-verify: setup ## Load ten million events and time `lakehouse verify`
 	.venv/bin/python -m benchmarks.verify
+
+bench-rules: setup ## CPU for judging five million rows by eight rules, beside a scan of them
+	.venv/bin/python -m benchmarks.rules
 
 bench-setup: setup ## Install what the benchmark's peers need, once: .venv-bench, Spark's jars
 	@bash benchmarks/peers/setup.sh

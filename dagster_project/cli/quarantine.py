@@ -86,6 +86,7 @@ def show(
             remedy=f"see `lakehouse quarantine list {dataset}`; what could not be decoded is in `lakehouse dlq list`",
         )
     headers = {header["key"]: _text(header["value"]) for header in row.pop("_headers") or ()}
+    del row["_release"]  # of a row that is here, there is none
     plain = {**row, "_key": _text(row["_key"]), "_payload": _text(row["_payload"])}
     if as_json:
         print_json({**plain, "_headers": headers})

@@ -71,6 +71,7 @@ def _dataset(dataset: Dataset, catalog: Catalog) -> str:
         ("Latency", duration(dataset.slo.latency)),
         ("Kept in Bronze", duration(dataset.slo.retention)),
         ("Rows that may break a rule", f"{dataset.max_bad_rate:.1%}"),
+        ("A region is held back above", f"{dataset.breaker.bad_rate:.1%} bad rows"),
     ]
     flow = [Step(name=dataset.topic.name), Step(name=f"bronze/{dataset.name}"), Step(name=f"silver/{dataset.name}")]
     flow += [Step(name=f"gold/{mart.name}", page=_page(mart)) for mart in catalog.marts_of(dataset.name)]
@@ -84,6 +85,7 @@ def _dataset(dataset: Dataset, catalog: Catalog) -> str:
         flow=flow,
         lines=list(lines(dataset.columns)),
         rules=dataset.rules,
+        table_rules=dataset.table_rules,
         lineage={},
         sql="",
     )
@@ -101,6 +103,7 @@ def _mart(mart: Mart, catalog: Catalog) -> str:
         flow=[*flow, Step(name=f"gold/{mart.name}")],
         lines=list(lines(mart.columns)),
         rules=(),
+        table_rules=(),
         lineage=origins(mart, catalog),
         sql=mart.sql,
     )

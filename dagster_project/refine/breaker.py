@@ -36,9 +36,17 @@ class Tally:
         return f"{self.bad:,} of {self.rows:,} rows broke a row rule ({self.bad / max(self.rows, 1):.1%})"
 
 
-def tallies(good: pl.DataFrame, bad: pl.DataFrame, *, judged: Mapping[Key, int]) -> dict[Key, Tally]:
-    """By region, rows by verdict, but for those up to a batch that was judged before; deletes are in none."""
+def tallies(
+    good: pl.DataFrame, bad: pl.DataFrame, *, judged: Mapping[Key, int], windows: Mapping[Key, Tally]
+) -> dict[Key, Tally]:
+    """By region, rows by verdict, but for those up to a batch that was judged before; deletes are in none.
+
+    Args:
+        windows: that have begun; good rows are counted only where there are any, or bad rows.
+    """
     counts: dict[Key, Tally] = {}
+    if bad.is_empty() and not windows:
+        return counts
     for frame, is_bad in ((good, False), (bad, True)):
         batches = frame.filter(~pl.col("_deleted")).group_by(REGION_COLUMN, "_batch_id").len()
         for region, batch, rows in batches.iter_rows():

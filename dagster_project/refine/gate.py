@@ -10,7 +10,7 @@ import polars as pl
 
 from dagster_project.contract.model import Dataset
 from dagster_project.lake import specs
-from dagster_project.lake.keys import Key, frame_of
+from dagster_project.lake.keys import Key, frame_of, keys_of
 from dagster_project.lake.table import Table
 from dagster_project.quality.audit import Finding, audit
 from dagster_project.refine.merge import Merge, merge
@@ -41,30 +41,33 @@ def without(rows: pl.DataFrame, scopes: Iterable[Key]) -> pl.DataFrame:
     return rows.filter(~inside).join(keys, on=specs.KEYS, how="anti", nulls_equal=True, maintain_order="left")
 
 
-def audited(dataset: Dataset, silver: Table, good: pl.DataFrame, *, holdable: set[Key]) -> Audited:
+def audited(dataset: Dataset, silver: Table, good: pl.DataFrame, *, holdable: pl.DataFrame) -> Audited:
     """Merge rows, but for those of table partitions that would then break a table rule.
 
     Args:
-        holdable: table partitions with rows that can be held back; what breaks a rule elsewhere is only told.
+        holdable: those of the rows that can be held back; what breaks a rule elsewhere is only told.
 
     Raises:
         ContractError: an SQL rule of the contract cannot be run.
     """
+    if not dataset.table_rules:
+        return Audited(merged=merge(dataset, silver, good), broken={}, warnings={})
+    keys = set(keys_of(holdable.filter(~pl.col("_deleted"))))
     broken: dict[Key, str] = {}
     while True:
         merged = merge(dataset, silver, good)
-        findings = _audit(dataset, silver, merged) if dataset.table_rules else {}
+        findings = _audit(dataset, silver, merged)
         errors = {
             key: "; ".join(str(finding) for finding in found if finding.severity == "error")
             for key, found in findings.items()
-            if key in holdable and any(finding.severity == "error" for finding in found)
+            if key in keys and any(finding.severity == "error" for finding in found)
         }
         if not errors:
             warnings = Counter(finding.rule for found in findings.values() for finding in found)
             return Audited(merged=merged, broken=broken, warnings=warnings)
         # Without them another table partition may keep a row that had moved to one of these, so all are audited again.
         broken |= errors
-        holdable = holdable - errors.keys()
+        keys = keys - errors.keys()
         good = without(good, errors)
 
 

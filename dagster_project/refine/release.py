@@ -18,7 +18,7 @@ from dagster_project.errors import ContractError, StaleCursorError
 from dagster_project.ingest.bronze import place as decode
 from dagster_project.ingest.fetch import Fetched
 from dagster_project.lake import specs
-from dagster_project.lake.keys import Key, keys_of
+from dagster_project.lake.keys import Key
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.quality.gate import judge
@@ -80,7 +80,7 @@ def _let_go(dataset: Dataset, storage: Storage, where: str | None, *, dry_run: b
     events, poison = _decoded(dataset, rows, silver)
     verdict = judge(dataset, events)
     passing = without(verdict.good, holds(silver.cursors()))
-    found = audited(dataset, silver, passing, holdable=set(keys_of(passing)))
+    found = audited(dataset, silver, passing, holdable=passing)
     passing = without(passing, found.broken)
     stays = verdict.good.join(passing, on=PLACE, how="anti")
     if not dry_run and not passing.is_empty():

@@ -112,24 +112,20 @@ def _refine(
     """Work on some files in one commit; returns what it did, and by table partition the last batch that is done now."""
     silver = tables.silver
     there = _doubtful(files, tables.quarantine)
-    left = new_rows(tables.bronze, files, silver).join(
-        there.filter(pl.col(specs.RELEASE).is_null()), on=PLACE, how="anti"
-    )
-    verdict = judge(dataset, left)
-    del left
+    in_quarantine = there.filter(pl.col(specs.RELEASE).is_null())
+    verdict = judge(dataset, _without_places(new_rows(tables.bronze, files, silver), in_quarantine))
     still_planned(silver, planned, progress(silver), keys_of(files))
     settled = _settled(files, planned)
-    good, bad = verdict.good, _after(verdict.bad.join(there, on=PLACE, how="anti"), settled)
+    good, bad = verdict.good, _after(_without_places(verdict.bad, there), settled)
     cursors = silver.cursors()
     judged, before = cursor_keys(cursors, "judged"), windows(cursors)
     tripped = {
         scope: str(window)
-        for scope, count in tallies(_after(good, settled), bad, judged=judged).items()
+        for scope, count in tallies(_after(good, settled), bad, judged=judged, windows=before).items()
         if (window := before.get(scope, Tally()) + count).trips(dataset.breaker)
     }
     good = without(good, tripped)
-    holdable = set(keys_of(_after(good.filter(~pl.col("_deleted")), settled)))
-    found = audited(dataset, silver, good, holdable=holdable)
+    found = audited(dataset, silver, good, holdable=_after(good, settled))
     held = tripped | dict(found.broken)
     good, bad, merged = without(good, found.broken), without(bad, held), found.merged
     through = {
@@ -140,7 +136,7 @@ def _refine(
     quarantine(tables.quarantine, bad, through, bronze=tables.bronze, files=files)
     moved, told = hold(dataset, silver, held, judged=judged_through(files, held))
     moved |= freed(holds(cursors).keys() & through.keys(), version=silver.version + 1, judged={})
-    published = tallies(_after(good, settled), bad, judged=judged)
+    published = tallies(_after(good, settled), bad, judged=judged, windows=before)
     moved |= window_cursors(before, published, dataset.breaker, ended=tripped)
     publish(silver, merged, through, cursors=moved, told=told)
     refined = Refined(
@@ -154,6 +150,10 @@ def _refine(
         held=held,
     )
     return refined, through
+
+
+def _without_places(rows: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
+    return rows if places.is_empty() else rows.join(places, on=PLACE, how="anti", maintain_order="left")
 
 
 def _doubtful(files: pl.DataFrame, table: Table) -> pl.DataFrame:
