@@ -94,6 +94,6 @@ def run_silver(
         "delta_version": -1 if table is None else table.version,
         "cpu_seconds": round(time.process_time() - began, 3),
         "dagster/column_lineage": silver_lineage(dataset),
-        **({} if table is None or not touched else {"sample": checks.sample(dataset, table, list(touched))}),
+        **({} if table is None else {"sample": checks.sample(dataset, table, list(touched))}),
     }
     return Outcome(table=table, touched=touched, metadata=metadata), commits

@@ -72,7 +72,7 @@ def compile_dataset(document: Document) -> Dataset:
     write_mode = options.get("writeMode", "append")
     if write_mode not in ("append", "upsert"):
         compiler.problem((*base, "customProperties"), f"writeMode {write_mode!r}", "append or upsert")
-    rules, table_rules = compile_rules(compiler, columns)
+    rules = compile_rules(compiler, columns)
     dataset = Dataset(
         **header,
         topic=_topic(compiler),
@@ -88,8 +88,9 @@ def compile_dataset(document: Document) -> Dataset:
         allowed_lateness=compiler.duration(
             options.get("allowedLateness"), (*base, "customProperties"), dt.timedelta(minutes=10)
         ),
-        rules=rules,
-        table_rules=table_rules,
+        rules=rules.rows,
+        table_rules=rules.tables,
+        statistics=rules.statistics,
         max_bad_rate=_share(compiler, "maxBadRate", options.get("maxBadRate", 0.05)),
         breaker=_breaker(compiler, options),
         slo=Slo(

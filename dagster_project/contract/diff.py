@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dagster_project.contract.change import Change, additive, breaking
 from dagster_project.contract.columns_diff import compare_columns
 from dagster_project.contract.model import Dataset, Mart, SqlRule, Topic
-from dagster_project.contract.quality import TableRule
+from dagster_project.contract.quality import Statistic, TableRule
 from dagster_project.errors import ContractError
 
 _MEANING = "the same rows would get another meaning, or another place"
@@ -82,7 +82,7 @@ def _compare_datasets(old: Dataset, new: Dataset) -> Iterator[Change]:
         if before != after:
             yield additive(path, "changed", _OPERATION)
     yield from _compare_topics(old.topic, new.topic)
-    yield from _compare_rules((*old.rules, *old.table_rules), (*new.rules, *new.table_rules))
+    yield from _compare_rules(_rules(old), _rules(new))
 
 
 def _compare_marts(old: Mart, new: Mart) -> Iterator[Change]:
@@ -120,7 +120,13 @@ def _compare_topics(old: Topic, new: Topic) -> Iterator[Change]:
             yield additive(path, f"{before} → {after}", _OPERATION)
 
 
-def _compare_rules(old: tuple[SqlRule | TableRule, ...], new: tuple[SqlRule | TableRule, ...]) -> Iterator[Change]:
+def _rules(dataset: Dataset) -> tuple[SqlRule | TableRule | Statistic, ...]:
+    return (*dataset.rules, *dataset.table_rules, *dataset.statistics)
+
+
+def _compare_rules(
+    old: tuple[SqlRule | TableRule | Statistic, ...], new: tuple[SqlRule | TableRule | Statistic, ...]
+) -> Iterator[Change]:
     before, after = ({rule.id: rule for rule in rules} for rules in (old, new))
     for name in sorted(before.keys() | after.keys()):
         was, now = before.get(name), after.get(name)

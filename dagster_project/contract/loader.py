@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dagster_project.contract.dataset import compile_dataset
 from dagster_project.contract.document import Document, Problem, read, refuse
+from dagster_project.contract.dtypes import describe
 from dagster_project.contract.mart import compile_mart
 from dagster_project.contract.model import Catalog, Dataset, Mart
 from dagster_project.errors import ContractError
@@ -26,18 +27,8 @@ def load_catalog(folder: Path) -> Catalog:
             documents[_kind(document)].append(document)
         except ContractError as error:
             problems.append(error.found)
-    datasets: dict[str, Dataset] = {}
+    datasets = _datasets(documents["topic"], problems)
     marts: dict[str, Mart] = {}
-    topics: dict[str, Path] = {}
-    for document in documents["topic"]:
-        try:
-            dataset = compile_dataset(document)
-            _claim(document, "physicalName", dataset.topic.name, topics)
-            _claim(document, "name", dataset.name, {name: other.source for name, other in datasets.items()})
-        except ContractError as error:
-            problems.append(error.found)
-        else:
-            datasets[dataset.name] = dataset
     # A mart over a dataset whose contract is broken would only repeat that contract's problems.
     for document in documents["table"] if not problems else ():
         try:
@@ -50,6 +41,25 @@ def load_catalog(folder: Path) -> Catalog:
     if problems:
         raise ContractError("\n".join(problems), remedy="mend the contracts named above, then run the command again")
     return Catalog(datasets=tuple(datasets.values()), marts=tuple(marts.values()))
+
+
+def _datasets(documents: Sequence[Document], problems: list[str]) -> dict[str, Dataset]:
+    """Datasets by name; what is wrong goes to `problems`."""
+    datasets: dict[str, Dataset] = {}
+    topics: dict[str, Path] = {}
+    for document in documents:
+        try:
+            dataset = compile_dataset(document)
+            _claim(document, "physicalName", dataset.topic.name, topics)
+            _claim(document, "name", dataset.name, {name: other.source for name, other in datasets.items()})
+        except ContractError as error:
+            problems.append(error.found)
+        else:
+            datasets[dataset.name] = dataset
+    if not problems:
+        # What a contract refers to is there only once all have been read.
+        problems += (found for document in documents for found in _dangling(document, datasets))
+    return datasets
 
 
 def load_contract(source: Path, *, datasets: Callable[[], Iterable[Dataset]] = tuple) -> Dataset | Mart:
@@ -78,6 +88,25 @@ def _kind(document: Document) -> str:
         )
         raise refuse(document.source, document.lines, [problem])
     return kind
+
+
+def _dangling(document: Document, datasets: Mapping[str, Dataset]) -> Iterator[str]:
+    """Rules that refer to a dataset, or a column of it, that is not there or has another type."""
+    dataset = next(dataset for dataset in datasets.values() if dataset.source == document.source)
+    for rule in dataset.statistics:
+        if rule.kind != "references":
+            continue
+        wanted = dataset.column(rule.column).type
+        columns = datasets[rule.dataset].columns if rule.dataset in datasets else ()
+        types = {column.name: column.type for column in columns}
+        if types.get(rule.key) != wanted:
+            there = describe(types[rule.key]) if rule.key in types else "not there"
+            problem = Problem(
+                path=("schema", 0, "quality"),
+                found=f"rule {rule.id!r} refers to {rule.dataset}.{rule.key}, which is {there}",
+                expected=f"a dataset of this project, and a column of it of type {describe(wanted)}",
+            )
+            yield refuse(document.source, document.lines, [problem]).found
 
 
 def _claim(document: Document, field: str, name: str, taken: dict[str, Path]) -> None:

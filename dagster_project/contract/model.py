@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from dagster_project.contract.quality import Breaker, Severity, TableRule
+from dagster_project.contract.quality import Breaker, Severity, Statistic, TableRule
 from dagster_project.errors import ContractError
 
 WriteMode = Literal["append", "upsert"]
@@ -119,6 +119,7 @@ class Dataset:
         event_time: column that orders versions and measures lateness.
         rules: SQL predicates that each row is judged by.
         table_rules: what is measured of a table partition before it is published.
+        statistics: what it is compared with before it is published.
         max_bad_rate: share of rows that may break a row rule before the dataset is called unhealthy.
         partition_time: column whose UTC date is the table partition; the event time unless the contract says otherwise.
         stable_partitions: a key can never move to another table partition, so a merge looks only there.
@@ -146,6 +147,7 @@ class Dataset:
     max_bad_rate: float
     slo: Slo
     table_rules: tuple[TableRule, ...] = ()
+    statistics: tuple[Statistic, ...] = ()
     breaker: Breaker = field(default_factory=Breaker)
 
     def column(self, name: str) -> Column:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["warning", "error"]
+Kind = Literal["volume", "nullDrift", "references"]
 Metric = Literal["rowCount", "nullValues", "missingValues", "invalidValues", "duplicateValues", "sql"]
 Value = str | int | float | bool | None
 
@@ -62,6 +63,30 @@ class TableRule:
     pattern: str | None = None
     query: str = ""
     percent: bool = False
+    severity: Severity = "error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistic:
+    """A comparison of a table partition, as it would be published, with what is usual, or with another dataset.
+
+    Attributes:
+        kind: `volume`, its rows ÷ the median of the same weekdays before; `nullDrift`, how far its share of
+            nulls is from that of the days before; `references`, its share of values that the other dataset does not have.
+        column: of the last two.
+        at_least, at_most: bounds of that; a volume is held against `at_least` once its day is over.
+        back: weeks, or days, that are looked back at.
+        dataset, key: where the values must be, and in which column there.
+    """
+
+    id: str
+    kind: Kind
+    column: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+    back: int = 0
+    dataset: str = ""
+    key: str = ""
     severity: Severity = "error"
 
 

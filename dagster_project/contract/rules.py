@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast, get_args
 
 import polars as pl
@@ -12,7 +13,8 @@ from open_data_contract_standard.model import DataQuality
 from dagster_project.contract.compiler import Compiler
 from dagster_project.contract.document import Steps
 from dagster_project.contract.model import Column, SqlRule
-from dagster_project.contract.quality import OPERATORS, Bound, Metric, TableRule, Value
+from dagster_project.contract.quality import OPERATORS, Bound, Metric, Statistic, TableRule, Value
+from dagster_project.contract.statistics import compile_statistic
 
 # Of a query, what stands for the table and for the property that it is written at.
 _TABLE = re.compile(r"\$?\{(?:object|table)\}")
@@ -29,16 +31,28 @@ _ARGUMENTS = {
 _MISSING: tuple[Value, ...] = (None, "")
 
 
-def compile_rules(compiler: Compiler, columns: Sequence[Column]) -> tuple[tuple[SqlRule, ...], tuple[TableRule, ...]]:
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """The rules of a contract's quality items, by what they judge."""
+
+    rows: tuple[SqlRule, ...]
+    tables: tuple[TableRule, ...]
+    statistics: tuple[Statistic, ...]
+
+
+def compile_rules(compiler: Compiler, columns: Sequence[Column]) -> Rules:
     """The rules of a contract's quality items, those of the table and those of its properties."""
     known = {column.name: column for column in columns}
     row_rules: list[SqlRule] = []
     table_rules: list[TableRule] = []
+    statistics: list[Statistic] = []
     for path, item, column in _items(compiler):
         if not item.id:
             compiler.problem(path, "a rule without id", "id: …, by which it is named where it is broken")
-        elif item.id in {rule.id for rule in (*row_rules, *table_rules)}:
+        elif item.id in {rule.id for rule in (*row_rules, *table_rules, *statistics)}:
             compiler.problem(path, f"a second rule {item.id!r}", "another id: quarantine and checks name rules by it")
+        elif item.type == "custom" and item.engine == "platform" and isinstance(item.implementation, dict):
+            statistics += compile_statistic(compiler, path, item, known)
         elif item.type == "custom":
             row_rules += _row_rule(compiler, path, item)
         elif item.type in (None, "library", "sql"):
@@ -51,7 +65,7 @@ def compile_rules(compiler: Compiler, columns: Sequence[Column]) -> tuple[tuple[
         for item in compiler.table.properties or ()
         if item.unique
     )
-    return tuple(row_rules), tuple(table_rules)
+    return Rules(rows=tuple(row_rules), tables=tuple(table_rules), statistics=tuple(statistics))
 
 
 def _items(compiler: Compiler) -> Iterator[tuple[Steps, DataQuality, str | None]]:

@@ -86,6 +86,7 @@ def _dataset(dataset: Dataset, catalog: Catalog) -> str:
         lines=list(lines(dataset.columns)),
         rules=dataset.rules,
         table_rules=dataset.table_rules,
+        statistics=dataset.statistics,
         lineage={},
         sql="",
     )
@@ -104,6 +105,7 @@ def _mart(mart: Mart, catalog: Catalog) -> str:
         lines=list(lines(mart.columns)),
         rules=(),
         table_rules=(),
+        statistics=(),
         lineage=origins(mart, catalog),
         sql=mart.sql,
     )

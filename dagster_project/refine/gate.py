@@ -11,9 +11,11 @@ import polars as pl
 from dagster_project.contract.model import Dataset
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, frame_of, keys_of
+from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.quality.audit import Finding, audit
 from dagster_project.refine.merge import Merge, merge
+from dagster_project.refine.statistics import compare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,9 @@ def without(rows: pl.DataFrame, scopes: Iterable[Key]) -> pl.DataFrame:
     return rows.filter(~inside).join(keys, on=specs.KEYS, how="anti", nulls_equal=True, maintain_order="left")
 
 
-def audited(dataset: Dataset, silver: Table, good: pl.DataFrame, *, holdable: pl.DataFrame) -> Audited:
+def audited(
+    dataset: Dataset, silver: Table, good: pl.DataFrame, *, holdable: pl.DataFrame, storage: Storage
+) -> Audited:
     """Merge rows, but for those of table partitions that would then break a table rule.
 
     Args:
@@ -50,13 +54,13 @@ def audited(dataset: Dataset, silver: Table, good: pl.DataFrame, *, holdable: pl
     Raises:
         ContractError: an SQL rule of the contract cannot be run.
     """
-    if not dataset.table_rules:
+    if not dataset.table_rules and not dataset.statistics:
         return Audited(merged=merge(dataset, silver, good), broken={}, warnings={})
     keys = set(keys_of(holdable.filter(~pl.col("_deleted"))))
     broken: dict[Key, str] = {}
     while True:
         merged = merge(dataset, silver, good)
-        findings = _audit(dataset, silver, merged)
+        findings = _audit(dataset, silver, merged, storage)
         errors = {
             key: "; ".join(str(finding) for finding in found if finding.severity == "error")
             for key, found in findings.items()
@@ -71,7 +75,7 @@ def audited(dataset: Dataset, silver: Table, good: pl.DataFrame, *, holdable: pl
         good = without(good, errors)
 
 
-def _audit(dataset: Dataset, silver: Table, merged: Merge) -> dict[Key, list[Finding]]:
+def _audit(dataset: Dataset, silver: Table, merged: Merge, storage: Storage) -> dict[Key, list[Finding]]:
     """Measure each table partition that the merge touches, as it would be."""
     stays = silver.files().join(merged.rewritten.select("path"), on="path", how="anti")
     found: dict[Key, list[Finding]] = {}
@@ -89,5 +93,9 @@ def _audit(dataset: Dataset, silver: Table, merged: Merge) -> dict[Key, list[Fin
             ],
             how="diagonal",
         )
-        found[key] = audit(dataset.table_rules, staged.filter(~pl.col("_deleted")))
+        staged = staged.filter(~pl.col("_deleted"))
+        found[key] = [
+            *audit(dataset.table_rules, staged),
+            *compare(dataset, key, staged, silver=silver, storage=storage),
+        ]
     return found

@@ -115,5 +115,5 @@ def is_in(key: Key, scopes: Iterable[Key]) -> bool:
 
 def fingerprint(dataset: Dataset) -> int:
     """A number that changes with the rules."""
-    rules = (dataset.columns, dataset.rules, dataset.table_rules, dataset.breaker)
+    rules = (dataset.columns, dataset.rules, dataset.table_rules, dataset.statistics, dataset.breaker)
     return int.from_bytes(hashlib.sha256(repr(rules).encode()).digest()[:_BYTES])

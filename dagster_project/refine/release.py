@@ -80,7 +80,7 @@ def _let_go(dataset: Dataset, storage: Storage, where: str | None, *, dry_run: b
     events, poison = _decoded(dataset, rows, silver)
     verdict = judge(dataset, events)
     passing = without(verdict.good, holds(silver.cursors()))
-    found = audited(dataset, silver, passing, holdable=passing)
+    found = audited(dataset, silver, passing, holdable=passing, storage=storage)
     passing = without(passing, found.broken)
     stays = verdict.good.join(passing, on=PLACE, how="anti")
     if not dry_run and not passing.is_empty():

@@ -54,6 +54,7 @@ class Refined:
 
 @dataclass(frozen=True, kw_only=True)
 class _Tables:
+    storage: Storage
     bronze: Table
     silver: Table
     quarantine: Table
@@ -77,7 +78,9 @@ def refine(
     if bronze is None:
         return
     silver = Table.open(specs.silver(dataset), storage=storage)
-    tables = _Tables(bronze=bronze, silver=silver, quarantine=Table.open(specs.quarantine(dataset), storage=storage))
+    tables = _Tables(
+        storage=storage, bronze=bronze, silver=silver, quarantine=Table.open(specs.quarantine(dataset), storage=storage)
+    )
     chosen = None if keys is None else list(keys)
     planned = dict(progress(silver))
     # What is judged afresh is read from its first batch, all else from where Silver is, which may have been made anew.
@@ -125,7 +128,7 @@ def _refine(
         if (window := before.get(scope, Tally()) + count).trips(dataset.breaker)
     }
     good = without(good, tripped)
-    found = audited(dataset, silver, good, holdable=_after(good, settled))
+    found = audited(dataset, silver, good, holdable=_after(good, settled), storage=tables.storage)
     held = tripped | dict(found.broken)
     good, bad, merged = without(good, found.broken), without(bad, held), found.merged
     through = {

@@ -12,6 +12,7 @@ import pytest
 
 from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import SqlRule
+from dagster_project.contract.quality import Statistic
 from dagster_project.errors import ContractError
 from dagster_project.settings import REPOSITORY
 from tests.unit.lakes import CONTRACT, MART, SQL, write_project
@@ -67,6 +68,11 @@ def quality(item: str) -> tuple[str, str]:
     return "team:", f"    quality:\n      - {{{item}}}\nteam:"
 
 
+def statistic(implementation: str) -> tuple[str, str]:
+    """The contract with one statistical rule."""
+    return quality(f"id: r, type: custom, engine: platform, implementation: {{{implementation}}}")
+
+
 # What is changed, into what; the piece that is on the line to be named (empty: the last line that exists of the path);
 # path, what was found, and what to write instead.
 WRONG = {
@@ -110,6 +116,16 @@ WRONG = {
     "future without end": (AT, AT[:-1] + ", customProperties: [{property: notInFuture, value: soon}]}", "name: at", f"{COLUMNS}[1].customProperties[0].value", "'soon'", "such as PT5M or PT0S"),
     "custom property of a column": (AT, AT[:-1] + ", customProperties: [{property: future, value: PT5M}]}", "name: at", f"{COLUMNS}[1].customProperties[0].property", "'future'", "'notInFuture'"),
     "breaker": ("PT10M}", "PT10M}\n      - {property: breakerBadRate, value: 20}", "- {property: eventTime", "schema[0].customProperties", "breakerBadRate 20", "a share between 0 and 1"),
+    "statistic": (*statistic("median: {}"), "median", "schema[0].quality[0].implementation", "{'median': {}}", "an SQL predicate, or one of {volume: {weeks"),
+    "two statistics": (*statistic("volume: {atMost: 2}, nullDrift: {column: level, atMost: 1}"), "volume", "schema[0].quality[0].implementation", "{'volume'", "one of {volume"),
+    "option of a statistic": (*statistic("volume: {atmost: 2}"), "atmost", "schema[0].quality[0].implementation.volume.atmost", "'atmost'", "'atMost'"),
+    "statistic without bound": (*statistic("volume: {weeks: 3}"), "volume", "schema[0].quality[0].implementation.volume", "no bound", "atLeast"),
+    "statistic of no column": (*statistic("nullDrift: {atMost: 0.1}"), "nullDrift", "schema[0].quality[0].implementation.nullDrift.column", "nullDrift without column", "column: …"),
+    "statistic of another column": (*statistic("nullDrift: {column: levl, atMost: 0.1}"), "levl", "schema[0].quality[0].implementation.nullDrift.column", "'levl'", "the name of a property"),
+    "weeks of a statistic": (*statistic("volume: {weeks: 0, atMost: 2}"), "weeks", "schema[0].quality[0].implementation.volume.weeks", "0", "a whole number of at least 1"),
+    "share of a statistic": (*statistic("volume: {atMost: many}"), "atMost", "schema[0].quality[0].implementation.volume.atMost", "'many'", "a share"),
+    "reference to no dataset": (*statistic("references: {column: level, dataset: meters, key: level}"), "id: r,", "schema[0].quality", "rule 'r' refers to meters.level, which is not there", "a dataset of this project"),
+    "reference to another type": (*statistic("references: {column: level, dataset: readings, key: id}"), "id: r,", "schema[0].quality", "rule 'r' refers to readings.id, which is string", "a column of it of type"),
     "rule without id": (*quality("metric: rowCount, mustBe: 1"), "metric: rowCount", "schema[0].quality[0]", "a rule without id", "id: …"),
     "rule twice": (*quality("id: r, metric: rowCount, mustBe: 1}\n      - {id: r, metric: rowCount, mustBe: 2"), "mustBe: 2", "schema[0].quality[1]", "a second rule 'r'", "another id"),
     "rule in words": (*quality("id: r, type: text, description: good"), "type: text", "schema[0].quality[0]", "a rule of type 'text'", "type: library, sql or custom"),
@@ -282,6 +298,7 @@ def test_quality_items_become_rules_of_rows_and_of_table_partitions(tmp_path: Pa
     quality:
       - {id: newer, type: custom, engine: platform, implementation: at >= placed, severity: warning}
       - {id: some, metric: rowCount, mustBeGreaterThan: 0}
+      - {id: usual, type: custom, engine: platform, implementation: {volume: {atLeast: 0.5}}, severity: warning}
       - {id: once, type: library, metric: duplicateValues, arguments: {properties: [id, at]}, mustBe: 0}
       - {id: sane, type: sql, query: "SELECT count(*) FROM ${table} WHERE level > 9", mustBeBetween: [0, 5], severity: warning}
 team:"""
@@ -300,6 +317,7 @@ team:"""
     (tmp_path / DATASET).write_text(text)
     (dataset,) = load_catalog(tmp_path).datasets
     assert dataset.rules == (SqlRule(id="newer", predicate="at >= placed", severity="warning"),)
+    assert dataset.statistics == (Statistic(id="usual", kind="volume", back=4, at_least=0.5, severity="warning"),)
     wanted = {
         "some": ("rowCount", (), "more than 0", "error"),
         "once": ("duplicateValues", ("id", "at"), "exactly 0", "error"),

@@ -10,6 +10,7 @@ import pytest
 
 from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Catalog
+from dagster_project.contract.quality import Bound, Statistic, TableRule
 from dagster_project.pages.catalog import write_pages
 from dagster_project.settings import REPOSITORY
 
@@ -84,3 +85,22 @@ def test_a_text_of_a_contract_stays_a_text(catalog: Catalog, tmp_path: Path) -> 
     written = write_pages(replace(catalog, datasets=(hostile, *catalog.datasets[1:])), tmp_path)
     for path in written:
         assert not {"script", "img"} & set(Page(path.read_text(encoding="utf-8")).tags)
+
+
+def test_rules_of_table_partitions_are_told(catalog: Catalog, tmp_path: Path) -> None:
+    bound = Bound(operator="mustBeLessThan", values=(5.0,))
+    nulls = TableRule(id="few_nulls", metric="nullValues", columns=("note",), bound=bound, percent=True)
+    usual = Statistic(id="usual", kind="volume", at_least=0.5, at_most=2.0, severity="warning")
+    dataset = replace(catalog.datasets[0], table_rules=(nulls,), statistics=(usual,))
+    write_pages(replace(catalog, datasets=(dataset, *catalog.datasets[1:])), tmp_path)
+    texts = Page((tmp_path / f"dataset-{dataset.name}.html").read_text(encoding="utf-8")).texts
+    for text in (
+        "few_nulls",
+        "nullValues(note)",
+        "less than 5 percent",
+        "held back",
+        "usual",
+        "at least 0.5 at most 2.0",
+        "counted",
+    ):
+        assert text in texts, text

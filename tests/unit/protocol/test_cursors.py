@@ -9,6 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from dagster_project.contract.model import Constraints
 from dagster_project.errors import OffsetLossError, StaleCursorError, TopicIdentityError
 from dagster_project.ingest import bronze as ingesting
 from dagster_project.ingest.cursor import Cursor
@@ -29,8 +31,10 @@ from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine import gold as computing
 from dagster_project.refine import merge as merging
+from dagster_project.refine import release as releasing
 from dagster_project.refine import silver as refining
 from dagster_project.refine.plan import pending_gold, progress
+from dagster_project.refine.quarantine import released_through
 from tests.unit.lakes import Lake, Message, reading, small_catalog, tombstone
 from tests.unit.protocol.topic import AtOnce, ModelTopic, Reader
 
@@ -220,6 +224,20 @@ class Protocol(RuleBasedStateMachine):
         self.ingest()
         self.overtaken("silver", self.refine, self.refine, step)
 
+    # Releases of quarantine, by a contract that lets all pass.
+
+    def release(self) -> None:
+        free = [replace(column, constraints=Constraints()) for column in self.lake.dataset.columns]
+        releasing.release(replace(self.lake.dataset, columns=tuple(free)), storage=self.lake.storage)
+
+    @rule()
+    def release_all(self) -> None:
+        self.release()
+
+    @rule(step=st.sampled_from(["_mark", "merge", "publish", "spelled", "refresh"]))
+    def crash_while_releasing(self, step: str) -> None:
+        self.crashing(step, self.release, of=releasing)
+
     @rule()
     def compute_all(self) -> None:
         self.lake.compute()
@@ -368,6 +386,9 @@ class Protocol(RuleBasedStateMachine):
             .iter_rows()
         }
         done = progress(silver)
+        columns = ("_kafka_partition", "_kafka_offset")
+        marks = quarantine.rows().select(*columns, specs.RELEASE).collect()
+        released = set(marks.filter(pl.col(specs.RELEASE) <= released_through(silver)).select(columns).iter_rows())
         winners: dict[str, tuple[Winner, dict[str, Any] | None]] = {}
         bad: set[tuple[int, int]] = set()
         bad_and_done: set[tuple[int, int]] = set()
@@ -378,10 +399,11 @@ class Protocol(RuleBasedStateMachine):
             values = None if message.payload is None else json.loads(message.payload)
             key = Key(None, None) if values is None else Key(_moment(values["placed"]).date(), values["region"])
             refined = batches[place] <= done.get(key, -1)
-            if values is not None and values["level"] < 0:
+            is_bad = values is not None and values["level"] < 0
+            if is_bad:
                 bad.add(place)
                 bad_and_done |= {place} if refined else set()
-            elif refined:
+            if place in released if is_bad else refined:
                 name = (message.key or b"").decode()
                 at = message.sent if values is None else _moment(values["at"])
                 version = (at, message.offset, message.partition)
@@ -389,11 +411,10 @@ class Protocol(RuleBasedStateMachine):
                     winners[name] = (version, values)
         live = {name: (version[2], version[1]) for name, (version, values) in winners.items() if values is not None}
         rows = silver.rows().collect()
-        columns = ("_kafka_partition", "_kafka_offset")
         found = rows.filter(~pl.col("_deleted"))
         assert len(rows) == rows["id"].n_unique(), "Silver has a key twice"
         assert {row["id"]: tuple(row[name] for name in columns) for row in found.to_dicts()} == live
-        held = list(quarantine.rows().select(columns).collect().iter_rows())
+        held = list(marks.select(columns).iter_rows())
         assert len(held) == len(set(held)), "a row is quarantined twice"
         assert bad_and_done <= set(held) <= bad
 
