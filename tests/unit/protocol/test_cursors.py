@@ -48,6 +48,8 @@ _PARTITION, _IDENTITY = st.integers(0, _PARTITIONS - 1), st.sampled_from("abcd")
 _AT, _DAY = st.integers(0, 20), st.integers(1, 3)
 # What is new where two runs are to meet: of nothing new, nothing could be seen.
 _MORE = st.tuples(_PARTITION, st.just(["event"] * 3), _IDENTITY, _AT, _DAY)
+# So where rows are to be released.
+_BAD = st.tuples(_PARTITION, st.just(["bad"] * 3), _IDENTITY, _AT, _DAY)
 
 
 # Where a step is looked up that is not in the module of the run itself.
@@ -226,16 +228,23 @@ class Protocol(RuleBasedStateMachine):
 
     # Releases of quarantine, by a contract that lets all pass.
 
+    def quarantine_some(self, more: More) -> None:
+        self.produce(*more)
+        self.ingest()
+        self.refine()
+
     def release(self) -> None:
         free = [replace(column, constraints=Constraints()) for column in self.lake.dataset.columns]
         releasing.release(replace(self.lake.dataset, columns=tuple(free)), storage=self.lake.storage)
 
-    @rule()
-    def release_all(self) -> None:
+    @rule(more=_BAD)
+    def release_all(self, more: More) -> None:
+        self.quarantine_some(more)
         self.release()
 
-    @rule(step=st.sampled_from(["_mark", "merge", "publish", "spelled", "refresh"]))
-    def crash_while_releasing(self, step: str) -> None:
+    @rule(more=_BAD, step=st.sampled_from(["_mark", "merge", "publish", "spelled", "refresh"]))
+    def crash_while_releasing(self, more: More, step: str) -> None:
+        self.quarantine_some(more)
         self.crashing(step, self.release, of=releasing)
 
     @rule()
