@@ -39,6 +39,10 @@ class ServiceError(LakehouseError):
     """A local service cannot be started, stopped or found."""
 
 
+class RegistryError(LakehouseError):
+    """The schema registry does not answer, or refuses a schema."""
+
+
 class KafkaError(LakehouseError):
     """The broker or a topic is not as the contract needs it."""
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dagster_project.errors import ConfigurationError
 
@@ -24,6 +25,8 @@ class Settings:
         lake_uri: root of all tables, `LAKEHOUSE_URI`: a path or `s3://bucket/prefix`.
         storage_usd_per_gb_month: `LAKEHOUSE_STORAGE_USD_PER_GB_MONTH`, what the store asks for 2³⁰ bytes.
         bootstrap_servers: `KAFKA_BOOTSTRAP_SERVERS`; empty means the broker that `lakehouse up` started.
+        schema_registry_url: `SCHEMA_REGISTRY_URL`, with `user:password@` where it asks for one; empty means the registry
+            that `lakehouse up` started.
     """
 
     home: Path
@@ -31,6 +34,7 @@ class Settings:
     lake_uri: str
     bootstrap_servers: str
     storage_usd_per_gb_month: float = S3_STANDARD
+    schema_registry_url: str = ""
 
     @property
     def contracts(self) -> Path:
@@ -73,6 +77,7 @@ class Settings:
             lake_uri=lake_uri.rstrip("/"),
             bootstrap_servers=environment.get("KAFKA_BOOTSTRAP_SERVERS", ""),
             storage_usd_per_gb_month=_price(environment.get("LAKEHOUSE_STORAGE_USD_PER_GB_MONTH") or str(S3_STANDARD)),
+            schema_registry_url=environment.get("SCHEMA_REGISTRY_URL", ""),
         )
 
 
@@ -88,3 +93,9 @@ def _price(text: str) -> float:
             remedy="correct it, or unset it for the price of S3 Standard",
         )
     return price
+
+
+def without_secret(url: str) -> str:
+    """A URL without its `user:password@`, to be shown."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -90,6 +90,7 @@ def account(
     bootstrap_servers: str,
     payloads: bool = False,
     deep: bool = False,
+    registry: str = "",
     report: Callable[[str], None] = lambda _: None,
 ) -> Account:
     """Account for every offset of a dataset's topic. What is wrong becomes a problem of the account, not an error.
@@ -101,10 +102,12 @@ def account(
             prove what can be proven from the tables alone.
         payloads: compare keys and payloads with the broker's, and values with their payloads, not only offsets.
         deep: compute the marts again and compare their values.
+        registry: URL of the schema registry, where `payloads` are compared and the contract's wire format needs one.
         report: told each step.
 
     Raises:
         KafkaError: the broker does not answer.
+        RegistryError: nobody says what a schema is.
     """
 
     def look(*, thorough: bool) -> Account:
@@ -137,7 +140,12 @@ def account(
             report(f"{dataset.name}: keys and payloads, against the broker's; values, against their payloads")
             of = None if witnesses.topic is None else witnesses.topic.name
             differences = check_contents(
-                dataset, tables, topic=of, storage=storage, bootstrap_servers=bootstrap_servers
+                dataset,
+                tables,
+                topic=of,
+                storage=storage,
+                bootstrap_servers=bootstrap_servers,
+                registry=registry,
             )
         marts = check_marts(dataset, catalog=catalog, storage=storage, deep=deep, thorough=thorough, report=report)
         letters = Letters()

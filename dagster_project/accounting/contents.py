@@ -30,21 +30,29 @@ QUARANTINE = "in quarantine with another key or payload than in Bronze"
 
 
 def check_contents(
-    dataset: Dataset, tables: Snapshot, *, topic: str | None, storage: Storage, bootstrap_servers: str
+    dataset: Dataset,
+    tables: Snapshot,
+    *,
+    topic: str | None,
+    storage: Storage,
+    bootstrap_servers: str,
+    registry: str = "",
 ) -> list[str]:
     """What is wrong with contents, and where.
 
     Args:
         topic: to compare with; `None` to compare the tables alone.
+        registry: URL of the schema registry, where the contract's wire format needs one.
 
     Raises:
         KafkaError: the broker does not answer.
+        RegistryError: nobody says what a schema is.
     """
     bronze, cursor = tables.bronze, tables.cursor
     if bronze.table is None or cursor is None:
         return []
     values = _value_differences(
-        dataset, bronze=bronze, silver=tables.silver, quarantine=tables.quarantine, storage=storage
+        dataset, bronze=bronze, silver=tables.silver, quarantine=tables.quarantine, storage=storage, registry=registry
     )
     if topic is not None:
         different = _broker_differences(bronze, topic, cursor, bootstrap_servers=bootstrap_servers)
@@ -69,13 +77,13 @@ def _broker_differences(bronze: Evidence, topic: str, cursor: Cursor, *, bootstr
 
 
 def _value_differences(
-    dataset: Dataset, *, bronze: Evidence, silver: Evidence, quarantine: Evidence, storage: Storage
+    dataset: Dataset, *, bronze: Evidence, silver: Evidence, quarantine: Evidence, storage: Storage, registry: str
 ) -> dict[str, Offsets]:
     """Decode Bronze's payloads again, and compare all tables with what comes out: what is wrong, and where."""
-    from dagster_project.ingest.decode import Decoder
+    from dagster_project.ingest.wire import decoder_of
 
     assert bronze.table is not None
-    decoder = Decoder(dataset.columns)
+    decoder = decoder_of(dataset, registry=registry)
     wrong: dict[str, list[pl.DataFrame]] = {BRONZE: [], SILVER: [], QUARANTINE: []}
     for part, columns in _alike(bronze.table, bronze.files, storage):
         rows = bronze.table.rows(part).filter(pl.col("_kind") != specs.POISON).collect(engine="in-memory")

@@ -18,6 +18,8 @@ from dagster_project.lake.table import Table
 from dagster_project.naming import asset_key
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
+from dagster_project.services.registry import registry_of
+from dagster_project.settings import Settings
 from dagster_project.topics.broker import Topic
 
 # A run goes on while there is lag, so that launching is paid for by the minute and not by the batch; at its end the
@@ -69,6 +71,7 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
                 limits=Limits(),
                 seconds=_RUN_SECONDS,
                 idle=IDLE_SECONDS,
+                registry=registry_of(dataset, Settings.from_environment()),  # no resource: its URL may hold a password
                 warn=context.log.warning,
             ):
                 context.log.info(

@@ -132,6 +132,35 @@ def check(
         console.print(f"no contract breaks what {against} promises", markup=False)
 
 
+@app.command()
+def register(
+    name: Annotated[str, typer.Argument(help="Name of the dataset, as in its contract.", show_default=False)],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Register a contract's schema, which every later version must then go with; the same once more changes nothing."""
+    from dagster_project.contract.loader import load_catalog
+    from dagster_project.errors import ContractError
+    from dagster_project.registry.schemas import Registry
+    from dagster_project.services.registry import registry_url
+
+    settings = Settings.from_environment()
+    dataset = load_catalog(settings.contracts).dataset(name)
+    if dataset.topic.wire_format == "plain":
+        raise ContractError(
+            f"{dataset.source}: messages of {name} name no schema",
+            expected="format: avro, or the custom property wireFormat: confluent, of its Kafka server",
+            remedy="nothing is to be registered for it; or choose such a format in its contract",
+        )
+    registered = Registry(registry_url(settings)).register(dataset)
+    if as_json:
+        print_json(registered)
+        return
+    news = "registered" if registered.new else "was registered before"
+    line = f"{registered.subject} version {registered.version}, id {registered.schema_id}: {news}, {registered.compatibility}"
+    console.print(line, markup=False, soft_wrap=True)
+
+
 def _datasets() -> tuple[Dataset, ...]:
     from dagster_project.contract.loader import load_catalog
 

@@ -17,13 +17,16 @@ _LOOK_S = 1.0  # how soon a person learns that supervision has given up
 def dev(port: Annotated[int | None, typer.Option(help="Of the UI; by default 3000, or a free one.")] = None) -> None:
     """Start Kafka, create the contracts' topics, and run Dagster with its UI until Ctrl-C."""
     from dagster_project.contract.loader import load_catalog
-    from dagster_project.services import kafka, orchestrator
+    from dagster_project.services import kafka, orchestrator, registry
     from dagster_project.services.ports import free_port, is_free
     from dagster_project.topics import admin, derived
 
     settings = Settings.from_environment()
-    topics = derived.wanted(load_catalog(settings.contracts).datasets)
+    catalog = load_catalog(settings.contracts)
+    topics = derived.wanted(catalog.datasets)
     kafka.up(settings, report=progress)
+    if registry.is_needed(catalog):
+        registry.up(settings, report=progress)
     servers = kafka.bootstrap_servers(settings)
     for step in admin.plan_all(topics, bootstrap_servers=servers):
         admin.apply(step, bootstrap_servers=servers)

@@ -1,4 +1,4 @@
-"""`lakehouse up`, `down` and `status`: the local Kafka cluster."""
+"""`lakehouse up`, `down` and `status`: the local Kafka cluster, and the schema registry where a contract needs one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
     from dagster_project.services.kafka import Status
+    from dagster_project.services.registry import RegistryStatus
 
 
 def up(
@@ -20,30 +21,45 @@ def up(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start Kafka on this machine, or what of it is not running."""
-    from dagster_project.services import kafka
+    """Start Kafka on this machine, or what of it is not running; and a schema registry if a contract needs one."""
+    from dagster_project.contract.loader import load_catalog
+    from dagster_project.services import kafka, registry
 
-    _show(kafka.up(Settings.from_environment(), brokers=brokers, report=progress), as_json=as_json)
+    settings = Settings.from_environment()
+    broker = kafka.up(settings, brokers=brokers, report=progress)
+    needed = registry.is_needed(load_catalog(settings.contracts))
+    there = registry.up(settings, report=progress) if needed else registry.status(settings)
+    _show(broker, there, as_json=as_json)
 
 
 def down(as_json: AsJson = False) -> None:
-    """Stop the Kafka that `lakehouse up` started; its data is kept."""
-    from dagster_project.services import kafka
+    """Stop what `lakehouse up` started; its data is kept."""
+    from dagster_project.services import kafka, registry
 
-    _show(kafka.down(Settings.from_environment(), report=progress), as_json=as_json)
+    settings = Settings.from_environment()
+    _show(kafka.down(settings, report=progress), registry.down(settings), as_json=as_json)
 
 
 def status(as_json: AsJson = False) -> None:
     """Show which services run, and where."""
-    from dagster_project.services import kafka
+    from dagster_project.services import kafka, registry
 
-    _show(kafka.status(Settings.from_environment()), as_json=as_json)
+    settings = Settings.from_environment()
+    _show(kafka.status(settings), registry.status(settings), as_json=as_json)
 
 
-def _show(kafka: Status, *, as_json: bool) -> None:
+def _show(kafka: Status, registry: RegistryStatus, *, as_json: bool) -> None:
     if as_json:
-        print_json({"kafka": kafka})
+        print_json({"kafka": kafka, **({"registry": registry} if registry.url else {})})
         return
+    _show_kafka(kafka)
+    if registry.url:
+        state = f"pid {registry.pid}, log {registry.log}" if registry.pid else "stopped"
+        line = f"Schema registry: {registry.url}{f', {state}' if registry.managed else ''}"
+        console.print(line, style="green" if registry.pid else None, markup=False, soft_wrap=True)
+
+
+def _show_kafka(kafka: Status) -> None:
     if not kafka.bootstrap_servers:
         console.print("Kafka: never started; run `lakehouse up`", markup=False)
         return

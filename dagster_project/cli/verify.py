@@ -26,6 +26,7 @@ def verify(
     from dagster_project.contract.loader import load_catalog
     from dagster_project.lake.storage import Storage
     from dagster_project.services.kafka import bootstrap_servers
+    from dagster_project.services.registry import registry_of
     from dagster_project.topics.broker import Broker
 
     settings = Settings.from_environment()
@@ -43,6 +44,7 @@ def verify(
             bootstrap_servers=servers,
             payloads=payloads,
             deep=deep,
+            registry=registry_of(item, settings) if payloads else "",
             report=progress,
         )
         for item in chosen

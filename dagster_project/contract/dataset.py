@@ -17,13 +17,14 @@ from dagster_project.contract.model import (
     RESERVED_PREFIX,
     Column,
     Dataset,
+    Format,
     Slo,
     Topic,
 )
 from dagster_project.contract.quality import Breaker
 from dagster_project.contract.rules import compile_rules
 
-_TOPIC = ("partitions", "replicationFactor", "minInsyncReplicas", "retention", "cleanupPolicy")
+_TOPIC = ("partitions", "replicationFactor", "minInsyncReplicas", "retention", "cleanupPolicy", "wireFormat")
 _DATASET = ("eventTime", "partitionTime", "startDate", "writeMode", "allowedLateness", "maxBadRate")
 _BREAKER = ("breakerBadRate", "breakerMinRows", "breakerProbe")
 # Regions are folder names and part of Dagster's partition keys.
@@ -156,9 +157,15 @@ def _topic(compiler: Compiler) -> Topic:
         compiler.finish()
     index, server = servers[0]
     base: Steps = ("servers", index)
-    if server.format != "json":
-        compiler.problem((*base, "format"), repr(server.format), "json")
+    if server.format not in ("json", "avro"):
+        compiler.problem((*base, "format"), repr(server.format), "json or avro")
     options = compiler.custom(server.customProperties, base, _TOPIC)
+    written: Format = "avro" if server.format == "avro" else "json"
+    wire = options.get("wireFormat", "confluent" if written == "avro" else "plain")
+    if wire not in ("plain", "confluent"):
+        compiler.problem(base, f"wireFormat {wire!r}", "plain or confluent")
+    elif written == "avro" and wire == "plain":
+        compiler.problem(base, "wireFormat 'plain' of avro", "confluent: only its schema tells what the bytes mean")
     replicas = compiler.number(options.get("replicationFactor"), base, 3)
     in_sync = compiler.number(options.get("minInsyncReplicas"), base, 2)
     if in_sync > replicas:
@@ -173,4 +180,6 @@ def _topic(compiler: Compiler) -> Topic:
         min_insync_replicas=in_sync,
         retention=compiler.duration(options.get("retention"), base, dt.timedelta(days=7)),
         cleanup_policy=policy,
+        format=written,
+        wire_format=wire,
     )

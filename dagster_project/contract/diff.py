@@ -104,6 +104,8 @@ def _fixed(path: str, old: str | tuple[str, ...], new: str | tuple[str, ...]) ->
 def _compare_topics(old: Topic, new: Topic) -> Iterator[Change]:
     yield from _fixed("topic", old.name, new.name)
     yield from _fixed("cleanup policy", old.cleanup_policy, new.cleanup_policy)
+    yield from _fixed("format", old.format, new.format)
+    yield from _fixed("wire format", old.wire_format, new.wire_format)
     if new.partitions != old.partitions:
         what = f"{old.partitions} → {new.partitions}"
         if new.partitions > old.partitions:

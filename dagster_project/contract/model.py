@@ -11,6 +11,9 @@ from dagster_project.contract.quality import Breaker, Severity, Statistic, Table
 from dagster_project.errors import ContractError
 
 WriteMode = Literal["append", "upsert"]
+Format = Literal["json", "avro"]
+# plain: a message is its value. confluent: before it stand a zero byte and the id of its schema in the registry.
+WireFormat = Literal["plain", "confluent"]
 
 # Table partition columns, the same in every Bronze and Silver table.
 DATE_COLUMN = "event_date"
@@ -90,6 +93,7 @@ class Topic:
     Attributes:
         retention: how long the broker keeps events.
         max_message_bytes: the largest batch of a producer that the broker takes; `None` leaves it to the cluster.
+        format, wire_format: how values are spelled in messages.
     """
 
     name: str
@@ -99,6 +103,13 @@ class Topic:
     retention: dt.timedelta
     cleanup_policy: Literal["delete", "compact"] = "delete"
     max_message_bytes: int | None = None
+    format: Format = "json"
+    wire_format: WireFormat = "plain"
+
+    @property
+    def subject(self) -> str:
+        """What the registry calls the schema of the topic's values, as Confluent's clients name it by default."""
+        return f"{self.name}-value"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ from dagster_project.ledger.ledger import lost
 from dagster_project.topics.broker import Broker
 
 if TYPE_CHECKING:
-    from dagster_project.ingest.decode import Decoder
+    from dagster_project.ingest.wire import Decodes
 
 # Clocks of producers run ahead; an event of the day after it was sent still has a table partition, one of next week is
 # a broken clock. "Sent" is the record's own timestamp, not this worker's clock, so that every reading of the topic
@@ -69,25 +69,28 @@ def ingest(
     limits: Limits,
     seconds: float,
     idle: float = 0.0,
+    registry: str = "",
     warn: Callable[[str], None],
 ) -> Iterator[Batch]:
     """Read a topic into Bronze until it is caught up or the time is over; yields after each commit.
 
     Args:
         idle: being caught up, wait for so many seconds for more to come.
+        registry: URL of the schema registry, where the contract's wire format needs one.
 
     Raises:
         KafkaError: the broker or topic is not as it should be; what was yielded stays committed.
+        RegistryError: nobody says what a schema is; what was yielded stays committed, the next run reads on.
         StaleCursorError: another run reads the same topic; it goes on, this one ends.
     """
-    from dagster_project.ingest.decode import Decoder
+    from dagster_project.ingest.wire import decoder_of
 
     deadline = time.monotonic() + seconds
     topic = Broker(bootstrap_servers).topic(dataset.topic.name)
     table = Table.open(specs.bronze(dataset), storage=storage)
     known = Cursor.from_table(table.cursors())
     cursor = resume(known, topic, dataset=dataset.name, lost=lost(dataset, topic, storage=storage))
-    decoder = Decoder(dataset.columns)
+    decoder = decoder_of(dataset, registry=registry)
     group = f"lakehouse-{dataset.name}"
     if known is not None and any(cursor.next[partition] != offset for partition, offset in known.next.items()):
         # Over declared losses, in a commit of its own.
@@ -173,7 +176,7 @@ def _still_ours(table: Table, cursor: Cursor) -> None:
         )
 
 
-def place(dataset: Dataset, fetched: Fetched, decoder: Decoder) -> pl.DataFrame:
+def place(dataset: Dataset, fetched: Fetched, decoder: Decodes) -> pl.DataFrame:
     """Decode messages and give each its kind and table partition: Bronze's columns but the batch's own two."""
     messages = fetched.messages
     payloads = messages["_payload"]

@@ -1,4 +1,4 @@
-"""Java, and the jars of the Kafka broker, which Maven resolves once: `python -m dagster_project.services.java`."""
+"""Java, and the jars of what it runs here, which Maven resolves once: `python -m dagster_project.services.java`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ from dagster_project.services.lock import exclusive
 from dagster_project.settings import REPOSITORY
 
 KAFKA = REPOSITORY / "deploy" / "kafka"
+REGISTRY = REPOSITORY / "deploy" / "registry"
+# What each folder's pom is for, and Maven's goal that fetches it.
+_WHAT = {"registry": "Apicurio Registry", "kafka": "Apache Kafka"}
+_GOALS = {"registry": "dependency:unpack", "kafka": "dependency:copy-dependencies"}
 # Kafka's brokers need it since 4.0.
 _MINIMUM_JAVA = 17
-# Some 45 MB of jars; a slow line takes minutes, and only a dead one longer.
+# Some 45 MB of jars for Kafka, 110 for the registry; a slow line takes minutes, and only a dead one longer.
 _RESOLVE_SECONDS = 600.0
 _COLOUR = re.compile(r"\x1b\[\d*m")
 
@@ -50,7 +54,7 @@ def find_java(environment: Mapping[str, str] = os.environ) -> Path:
 def class_path(
     *, folder: Path = KAFKA, environment: Mapping[str, str] = os.environ, report: Callable[[str], None]
 ) -> str:
-    """The broker's class path. Has Maven fetch the jars unless all those that `folder`'s pom asks for are there.
+    """The class path of Kafka's broker, or of what else a folder is for. Has Maven fetch the jars unless all those that `folder`'s pom asks for are there.
 
     Raises:
         ServiceError: Maven is missing, or cannot fetch them.
@@ -58,7 +62,7 @@ def class_path(
     libs = folder / "target" / "libs"
     with exclusive(folder / "target" / "libs.lock", patience=_RESOLVE_SECONDS):
         if not _is_complete(folder, libs):
-            report("Fetching Apache Kafka's jars with Maven (once)")
+            report(f"Fetching {_WHAT[folder.name]}'s jars with Maven (once)")
             _resolve(folder, libs, environment)
     return str(libs / "*")
 
@@ -89,14 +93,22 @@ def _resolve(folder: Path, libs: Path, environment: Mapping[str, str]) -> None:
     if maven is None:
         raise ServiceError(
             "no mvn on the PATH",
-            expected="Maven, to fetch Apache Kafka's jars",
+            expected=f"Maven, to fetch {_WHAT[folder.name]}'s jars",
             remedy=_install("maven"),
         )
     shutil.rmtree(libs, ignore_errors=True)  # of another version, or half of them
-    command = [maven, "--quiet", "--batch-mode", "--strict-checksums", "-f", str(folder / "pom.xml")]
+    command = [
+        maven,
+        "--quiet",
+        "--batch-mode",
+        "--strict-checksums",
+        "-f",
+        str(folder / "pom.xml"),
+        _GOALS[folder.name],
+    ]
     try:
         done = subprocess.run(
-            [*command, "dependency:copy-dependencies"],
+            command,
             capture_output=True,
             text=True,
             timeout=_RESOLVE_SECONDS,
@@ -112,8 +124,8 @@ def _resolve(folder: Path, libs: Path, environment: Mapping[str, str]) -> None:
         # The first line says why; all others are advice on how to debug Maven.
         reason = _COLOUR.sub("", done.stdout + done.stderr).strip().partition("\n")[0]
     raise ServiceError(
-        f"Maven could not fetch Apache Kafka's jars: {reason}",
-        remedy=f"check that Maven reaches its repository: {' '.join(command)} dependency:copy-dependencies",
+        f"Maven could not fetch {_WHAT[folder.name]}'s jars: {reason}",
+        remedy=f"check that Maven reaches its repository: {' '.join(command)}",
     )
 
 

@@ -1,0 +1,164 @@
+"""The schema registry as this platform uses it: schemas by id, and a contract's own schema registered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from dagster_project.contract.avro import avro_schema
+from dagster_project.contract.json_schema import json_schema
+from dagster_project.contract.model import Dataset
+from dagster_project.errors import ContractError, RegistryError
+from dagster_project.settings import without_secret
+
+if TYPE_CHECKING:
+    from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+
+COMPATIBILITY = "FULL_TRANSITIVE"
+# One small answer; a registry that is slower does not work. Twice again, since one that starts anew takes seconds.
+_SECONDS, _RETRIES = 5.0, 2
+_NOT_FOUND, _CONFLICT = 404, 409
+# The registry's own word for "no such schema"; any other 404 is of an address where no registry is.
+_NO_SCHEMA = 40403
+_NO_SUBJECTS = (40401, 40402, _NO_SCHEMA)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriterSchema:
+    """A schema that messages were written with: `AVRO`, `JSON` or `PROTOBUF`, and its text."""
+
+    kind: str
+    text: str
+
+
+class Schemas(Protocol):
+    """Schemas by id."""
+
+    def schema(self, schema_id: int) -> WriterSchema | None:
+        """The schema of an id, which never changes; `None` where there is none.
+
+        Raises:
+            RegistryError: nobody can say.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """A contract's schema in the registry; `new` if it was not there before."""
+
+    dataset: str
+    subject: str
+    schema_id: int
+    version: int
+    compatibility: str
+    new: bool
+
+
+class Registry:
+    """A registry that speaks Confluent's API.
+
+    Args:
+        url: with `user:password@` where it asks for one.
+    """
+
+    def __init__(self, url: str) -> None:
+        # Imported here: it takes a fifth of a second, and few processes need it.
+        from confluent_kafka.schema_registry import SchemaRegistryClient
+
+        self._shown = without_secret(url)
+        with self._answers():
+            self._client: SchemaRegistryClient = SchemaRegistryClient(
+                {"url": url, "timeout": _SECONDS, "max.retries": _RETRIES}
+            )
+
+    def schema(self, schema_id: int) -> WriterSchema | None:
+        """As of `Schemas`."""
+        from confluent_kafka.schema_registry import SchemaRegistryError
+
+        with self._answers():
+            try:
+                found = self._client.get_schema(schema_id)
+            except SchemaRegistryError as error:
+                if error.http_status_code == _NOT_FOUND and error.error_code == _NO_SCHEMA:
+                    return None
+                raise
+        if found.references:
+            raise RegistryError(
+                f"schema {schema_id} of {self._shown} refers to others",
+                expected="a schema that is whole by itself",
+                remedy="register it with what it refers to written out, and have its producers use that one",
+            )
+        return WriterSchema(kind=found.schema_type or "AVRO", text=found.schema_str or "")
+
+    def register(self, dataset: Dataset) -> Registered:
+        """Register the schema of a contract, from then on checked against all versions in both directions.
+
+        The same schema again changes nothing.
+
+        Raises:
+            ContractError: it does not go with those that were registered before.
+            RegistryError: the registry does not answer, or takes it for no schema.
+        """
+        from confluent_kafka.schema_registry import SchemaRegistryError
+
+        subject, schema = dataset.topic.subject, schema_of(dataset)
+        with self._answers():
+            before = self._version(subject, schema)
+            self._client.set_compatibility(subject, COMPATIBILITY)
+            try:
+                schema_id = self._client.register_schema(subject, schema)
+            except SchemaRegistryError as error:
+                if error.http_status_code != _CONFLICT:
+                    raise
+                raise ContractError(
+                    f"{dataset.source}: {subject}: {error.error_message}",
+                    expected=f"a change by which every version reads the messages of every other ({COMPATIBILITY})",
+                    remedy="make the change additive, with optional columns only; or take a new topic for it",
+                ) from error
+            version = self._version(subject, schema)
+        return Registered(
+            dataset=dataset.name,
+            subject=subject,
+            schema_id=schema_id,
+            version=version or 0,
+            compatibility=COMPATIBILITY,
+            new=before is None,
+        )
+
+    def _version(self, subject: str, schema: Schema) -> int | None:
+        from confluent_kafka.schema_registry import SchemaRegistryError
+
+        try:
+            return self._client.lookup_schema(subject, schema).version
+        except SchemaRegistryError as error:
+            if error.http_status_code == _NOT_FOUND and error.error_code in _NO_SUBJECTS:
+                return None
+            raise
+
+    @contextmanager
+    def _answers(self) -> Generator[None]:
+        """What the client raises, as an error of ours: it comes from several libraries."""
+        try:
+            yield
+        except (ContractError, RegistryError):
+            raise
+        except Exception as error:
+            raise RegistryError(
+                f"the schema registry at {self._shown}: {error or type(error).__name__}",
+                expected="an answer in Confluent's API",
+                remedy="see that it runs and that SCHEMA_REGISTRY_URL leads there (`lakehouse status`), then run again; "
+                "nothing was written",
+            ) from error
+
+
+def schema_of(dataset: Dataset) -> Schema:
+    """A contract's schema as the registry's client takes it."""
+    from confluent_kafka.schema_registry import Schema
+
+    if dataset.topic.format == "avro":
+        return Schema(json.dumps(avro_schema(dataset)), "AVRO")
+    return Schema(json.dumps(json_schema(dataset)), "JSON")
