@@ -93,6 +93,8 @@ def _publish(settings: Settings, source: Source, *, rate: float | None, limit: i
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from dagster_project.services.kafka import bootstrap_servers
+    from dagster_project.services.registry import registry_of
+    from dagster_project.sources.encoding import encoder_of
     from dagster_project.sources.producer import publish
 
     topic = source.dataset.topic.name
@@ -108,6 +110,7 @@ def _publish(settings: Settings, source: Source, *, rate: float | None, limit: i
             home=settings.home,
             rate=rate,
             limit=end,
+            encode=encoder_of(source.dataset, registry=registry_of(source.dataset, settings)),
             report=lambda there: progress.update(task, completed=min(there, end)),
         )
     if as_json:

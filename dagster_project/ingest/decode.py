@@ -57,7 +57,7 @@ class Decoder:
         doubtful = np.flatnonzero(scanned.doubts)
         return self._replace(frame, doubtful, payloads) if doubtful.size else frame
 
-    def _scan(self, content: Bytes, offsets: Numbers) -> _Scanned | None:
+    def _scan(self, content: Bytes, offsets: Numbers) -> Scanned | None:
         rows = len(offsets) - 1
         room = np.where(self._layout.level == 0, rows, self._elements * rows + _FEWEST)
         base = np.concatenate([np.zeros(1, np.int64), np.cumsum(room)])
@@ -68,9 +68,15 @@ class Decoder:
             used=np.zeros(len(self._layout.member_at) - 1, np.int64),
         )
         doubts = np.zeros(rows, np.bool_)
-        if not scanner.scan(content, offsets, self._layout, slots, doubts):
+        if not self._fill(content, offsets, slots, doubts):
             return None
-        return _Scanned(layout=self._layout, content=content, slots=slots, doubts=doubts)
+        return Scanned(layout=self._layout, content=content, slots=slots, doubts=doubts)
+
+    def _fill(self, content: Bytes, offsets: Numbers, slots: Slots, doubts: Marks) -> bool:
+        return scanner.scan(content, offsets, self._layout, slots, doubts)
+
+    def _exactly(self, payload: bytes, row: int) -> dict[str, object]:  # noqa: ARG002 other formats know more of a row
+        return exact.decode(payload, self._columns)
 
     def _replace(self, frame: pl.DataFrame, doubtful: npt.NDArray[np.int64], payloads: pl.Series) -> pl.DataFrame:
         """The frame with what the doubtful payloads mean; they have no values in it yet."""
@@ -79,7 +85,7 @@ class Decoder:
         reasons: list[str | None] = [None] * len(doubtful)
         for place, payload in enumerate(payloads.gather(doubtful)):
             try:
-                rows.append(exact.decode(payload, self._columns))
+                rows.append(self._exactly(payload, int(doubtful[place])))
                 known.append(place)
             except exact.Rejected as reason:
                 reasons[place] = str(reason)
@@ -94,7 +100,7 @@ class Decoder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Scanned:
+class Scanned:
     """What the scanner found, as Arrow arrays."""
 
     layout: Layout
@@ -121,8 +127,7 @@ class _Scanned:
             case "string":
                 return self._strings(value, size)
             case "number":
-                text = pl.Series(self._strings(value, size))
-                return text.cast(pl.Float64).to_arrow()
+                return self._doubles(value, size)
             case "boolean":
                 return pa.array(value != 0, mask=null)
             case "decimal":
@@ -136,6 +141,9 @@ class _Scanned:
                 arrow = pa.date32() if kind == "date" else pa.int32() if narrow else pa.int64()
                 value = value.astype(np.int32) if narrow else value
                 return pa.Array.from_buffers(arrow, len(value), [valid(null), pa.py_buffer(value)])
+
+    def _doubles(self, starts: Numbers, sizes: Sizes) -> Array:
+        return pl.Series(self._strings(starts, sizes)).cast(pl.Float64).to_arrow()
 
     def _strings(self, starts: Numbers, sizes: Sizes) -> Array:
         found = spans(pa.string_view(), self.content, starts, sizes)

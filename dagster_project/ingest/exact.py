@@ -136,9 +136,9 @@ def _convert(value: Any, data_type: DataType, path: str) -> Any:  # noqa: C901, 
         case "number", int() | Decimal():
             return _as_double(value, path)
         case "decimal", int() | Decimal():
-            return _as_decimal(Decimal(value), data_type, path)
+            return as_decimal(Decimal(value), data_type, path)
         case "decimal", str():
-            return _as_decimal(_parse_decimal(value, data_type, path), data_type, path)
+            return as_decimal(_parse_decimal(value, data_type, path), data_type, path)
         case "timestamp", str():
             return _as_timestamp(value, path)
         case "date", str():
@@ -191,7 +191,7 @@ def _parse_decimal(value: str, data_type: DataType, path: str) -> Decimal:
     return number
 
 
-def _as_decimal(value: Decimal, data_type: DataType, path: str) -> Decimal:
+def as_decimal(value: Decimal, data_type: DataType, path: str) -> Decimal:
     """Money is never rounded: more decimals than the contract has are an error."""
     sign, digits, exponent = value.as_tuple()
     assert isinstance(exponent, int)

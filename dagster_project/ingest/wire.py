@@ -39,9 +39,6 @@ def decoder_of(dataset: Dataset, *, registry: str) -> Decodes:
 
     Args:
         registry: URL of the registry that knows their schemas; not looked at where the contract needs none.
-
-    Raises:
-        RegistryError: the URL is none.
     """
     if dataset.topic.wire_format == "plain":
         return Decoder(dataset.columns)
@@ -96,8 +93,20 @@ class WireDecoder:
             return self._refusing(
                 f"schema.incompatible: id {schema_id}: found {schema.kind}, expected {wanted.upper()}"
             )
+        if wanted == "avro":
+            return self._reading_avro(schema_id, schema)
         problem = next(mismatches(json.loads(schema.text), self._dataset.columns), None)
         return self._json if problem is None else self._refusing(f"schema.incompatible: id {schema_id}: {problem}")
+
+    def _reading_avro(self, schema_id: int, schema: WriterSchema) -> Decodes:
+        # Imported here, as few contracts are of Avro.
+        from dagster_project.ingest.avro import AvroDecoder
+        from dagster_project.ingest.avro_program import Unfit
+
+        try:
+            return AvroDecoder(schema.text, self._dataset.columns)
+        except Unfit as problem:
+            return self._refusing(f"schema.incompatible: id {schema_id}: {problem}")
 
     def _refusing(self, reason: str) -> Decodes:
         return _Refusing(self._dataset.columns, reason)

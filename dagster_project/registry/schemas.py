@@ -66,29 +66,22 @@ class Registry:
     """
 
     def __init__(self, url: str) -> None:
-        # Imported here: it takes a fifth of a second, and few processes need it.
-        from confluent_kafka.schema_registry import SchemaRegistryClient
-
-        self._shown = without_secret(url)
-        with self._answers():
-            self._client: SchemaRegistryClient = SchemaRegistryClient(
-                {"url": url, "timeout": _SECONDS, "max.retries": _RETRIES}
-            )
+        self._url = url
 
     def schema(self, schema_id: int) -> WriterSchema | None:
         """As of `Schemas`."""
         from confluent_kafka.schema_registry import SchemaRegistryError
 
-        with self._answers():
+        with self._client() as client:
             try:
-                found = self._client.get_schema(schema_id)
+                found = client.get_schema(schema_id)
             except SchemaRegistryError as error:
                 if error.http_status_code == _NOT_FOUND and error.error_code == _NO_SCHEMA:
                     return None
                 raise
         if found.references:
             raise RegistryError(
-                f"schema {schema_id} of {self._shown} refers to others",
+                f"schema {schema_id} of {without_secret(self._url)} refers to others",
                 expected="a schema that is whole by itself",
                 remedy="register it with what it refers to written out, and have its producers use that one",
             )
@@ -106,11 +99,11 @@ class Registry:
         from confluent_kafka.schema_registry import SchemaRegistryError
 
         subject, schema = dataset.topic.subject, schema_of(dataset)
-        with self._answers():
-            before = self._version(subject, schema)
-            self._client.set_compatibility(subject, COMPATIBILITY)
+        with self._client() as client:
+            before = _version(client, subject, schema)
+            client.set_compatibility(subject, COMPATIBILITY)
             try:
-                schema_id = self._client.register_schema(subject, schema)
+                schema_id = client.register_schema(subject, schema)
             except SchemaRegistryError as error:
                 if error.http_status_code != _CONFLICT:
                     raise
@@ -119,7 +112,7 @@ class Registry:
                     expected=f"a change by which every version reads the messages of every other ({COMPATIBILITY})",
                     remedy="make the change additive, with optional columns only; or take a new topic for it",
                 ) from error
-            version = self._version(subject, schema)
+            version = _version(client, subject, schema)
         return Registered(
             dataset=dataset.name,
             subject=subject,
@@ -129,26 +122,20 @@ class Registry:
             new=before is None,
         )
 
-    def _version(self, subject: str, schema: Schema) -> int | None:
-        from confluent_kafka.schema_registry import SchemaRegistryError
-
-        try:
-            return self._client.lookup_schema(subject, schema).version
-        except SchemaRegistryError as error:
-            if error.http_status_code == _NOT_FOUND and error.error_code in _NO_SUBJECTS:
-                return None
-            raise
-
     @contextmanager
-    def _answers(self) -> Generator[None]:
-        """What the client raises, as an error of ours: it comes from several libraries."""
+    def _client(self) -> Generator[SchemaRegistryClient]:
+        """A client for a question or two; what it raises becomes an error of ours, as it comes from several libraries."""
+        # Imported here: it takes a fifth of a second, and few processes need it.
+        from confluent_kafka.schema_registry import SchemaRegistryClient
+
         try:
-            yield
+            with SchemaRegistryClient({"url": self._url, "timeout": _SECONDS, "max.retries": _RETRIES}) as client:
+                yield client
         except (ContractError, RegistryError):
             raise
         except Exception as error:
             raise RegistryError(
-                f"the schema registry at {self._shown}: {error or type(error).__name__}",
+                f"the schema registry at {without_secret(self._url)}: {error or type(error).__name__}",
                 expected="an answer in Confluent's API",
                 remedy="see that it runs and that SCHEMA_REGISTRY_URL leads there (`lakehouse status`), then run again; "
                 "nothing was written",
@@ -162,3 +149,14 @@ def schema_of(dataset: Dataset) -> Schema:
     if dataset.topic.format == "avro":
         return Schema(json.dumps(avro_schema(dataset)), "AVRO")
     return Schema(json.dumps(json_schema(dataset)), "JSON")
+
+
+def _version(client: SchemaRegistryClient, subject: str, schema: Schema) -> int | None:
+    from confluent_kafka.schema_registry import SchemaRegistryError
+
+    try:
+        return client.lookup_schema(subject, schema).version
+    except SchemaRegistryError as error:
+        if error.http_status_code == _NOT_FOUND and error.error_code in _NO_SUBJECTS:
+            return None
+        raise

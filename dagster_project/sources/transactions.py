@@ -10,6 +10,7 @@ from operator import itemgetter
 import confluent_kafka as ck
 
 from dagster_project.sources.delivery_log import Delivery, DeliveryLog
+from dagster_project.sources.encoding import Encode
 from dagster_project.sources.events import Event
 from dagster_project.topics.patience import LOGGER, bounded, own_errors, patiently
 from dagster_project.topics.transactions import flush, open_producer, transact
@@ -34,8 +35,9 @@ class TransactionalProducer:
             producer of the topic took over.
     """
 
-    def __init__(self, *, topic: str, bootstrap: str, progress_group: str) -> None:
+    def __init__(self, *, topic: str, bootstrap: str, progress_group: str, encode: Encode) -> None:
         self._topic = topic
+        self._encode = encode
         self._bootstrap = bootstrap
         # Read-committed makes the broker wait until the offsets of an ended transaction are in place.
         consumer = ck.Consumer(
@@ -79,7 +81,7 @@ class TransactionalProducer:
             self._producer.produce(
                 self._topic,
                 key=event.key,
-                value=event.value,
+                value=self._encode(event.value),
                 headers=list(event.headers),
                 on_delivery=partial(_note_delivery, deliveries, index, event),
             )

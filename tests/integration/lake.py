@@ -25,6 +25,7 @@ from dagster_project.refine.gold import compute
 from dagster_project.refine.silver import refine
 from dagster_project.services.ports import LOOPBACK
 from dagster_project.settings import REPOSITORY
+from dagster_project.sources.encoding import encoder_of
 from dagster_project.sources.producer import Published, publish
 from dagster_project.sources.source import Source
 from dagster_project.topics import admin, derived
@@ -49,6 +50,7 @@ class Lake:
     servers: str
     storage: Storage
     home: Path
+    registry: str = ""
 
     def create_topic(self) -> None:
         for step in admin.plan_all(derived.wanted([self.dataset]), bootstrap_servers=self.servers):
@@ -62,6 +64,7 @@ class Lake:
             progress_group=source.progress_group,
             home=self.home,
             limit=limit,
+            encode=encoder_of(self.dataset, registry=self.registry),
         )
 
     def ingest(self, limits: Limits | None = None) -> list[Batch]:
@@ -72,6 +75,7 @@ class Lake:
                 storage=self.storage,
                 limits=limits or Limits(),
                 seconds=_INGEST_SECONDS,
+                registry=self.registry,
                 warn=_refuse,
             )
         )
@@ -93,6 +97,7 @@ class Lake:
             topic=lambda: Broker(self.servers).topic(self.dataset.topic.name),
             bootstrap_servers=self.servers,
             payloads=True,
+            registry=self.registry,
         )
 
     def table(self, spec: TableSpec) -> Table:

@@ -1,0 +1,162 @@
+"""Messages that name their schema, with a real broker and a real registry."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+
+from dagster_project.contract.loader import load_catalog
+from dagster_project.contract.model import Column, DataType, Format
+from dagster_project.errors import ContractError, RegistryError
+from dagster_project.lake.specs import POISON
+from dagster_project.registry.schemas import Registry
+from dagster_project.services import registry as service
+from dagster_project.settings import REPOSITORY, Settings
+from dagster_project.sources import oracle
+from dagster_project.sources.orders import Orders
+from tests.integration.lake import PATIENCE, Lake, places
+
+EVENTS = 3_000
+UNKNOWN_ID = 1_000_000
+
+
+@pytest.fixture(scope="module", params=["json", "avro"])
+def written(request: pytest.FixtureRequest) -> Format:
+    return request.param
+
+
+@pytest.fixture
+def lake(make_wired: Callable[[Format], Lake], written: Format) -> Lake:
+    return make_wired(written)
+
+
+def orders(lake: Lake, events: int = EVENTS) -> Orders:
+    return Orders(dataset=lake.dataset, events=events, seed=11, duplicates=0.05, late=0.03, poison=0.02)
+
+
+def send(lake: Lake, values: Iterable[bytes]) -> None:
+    producer = Producer({"bootstrap.servers": lake.servers, "linger.ms": 5})
+    for value in values:
+        producer.produce(lake.dataset.topic.name, value=value, partition=0)
+    assert producer.flush(PATIENCE) == 0
+
+
+def header(schema_id: int) -> bytes:
+    return b"\x00" + schema_id.to_bytes(4, "big")
+
+
+def row_of(value: dict[str, Any]) -> dict[str, Any]:
+    times = {name: dt.datetime.fromisoformat(value[name]) for name in ("ordered_at", "event_time")}
+    return {**value, **times, "note": value.get("note"), "event_date": times["ordered_at"].date()}
+
+
+def errors(lake: Lake) -> list[str | None]:
+    return lake.bronze().sort("_kafka_partition", "_kafka_offset")["_error"].to_list()
+
+
+def test_silver_is_the_oracle_and_every_offset_is_accounted_for(lake: Lake) -> None:
+    published = lake.produce(orders(lake))
+    expected = oracle.expected(oracle.read(published.oracle))
+    assert min(expected.counts[outcome] for outcome in ("silver", "superseded", "duplicate", "decode", "gate")) > 0
+    lake.ingest()
+    lake.refine()
+    lake.compute()
+
+    names = [*(column.name for column in lake.dataset.columns), "event_date"]
+    found = {row["order_id"]: {name: row[name] for name in names} for row in lake.silver().iter_rows(named=True)}
+    wanted = {key: row_of(record.value) for key, record in expected.rows.items() if record.value is not None}
+    assert found.keys() == wanted.keys()
+    assert {key: (found[key], row) for key, row in wanted.items() if found[key] != row} == {}
+    assert places(lake.quarantine()) == expected.places("gate")
+    bronze = lake.bronze()
+    assert places(bronze.filter(pl.col("_kind") == POISON)) == expected.places("decode")
+    # As received: the header is there, and an account that decodes all of it again finds nothing wrong.
+    assert bronze["_payload"].bin.starts_with(b"\x00").all()
+    account = lake.account()
+    assert (account.problems, account.unaccounted, account.accounted) == ((), 0, True)
+
+
+def test_what_names_no_schema_an_unknown_one_or_one_that_does_not_fit_is_poison(
+    lake: Lake, written: Format, registry: str
+) -> None:
+    if written == "avro":
+        other = {"type": "record", "name": "other", "fields": [{"name": "order_id", "type": "int"}]}
+    else:
+        other = {"type": "object", "properties": {"order_id": {"type": "integer"}}}
+    text = '{"type": "string"}'
+    with SchemaRegistryClient({"url": registry}) as client:
+        misfit = client.register_schema(f"{lake.dataset.topic.name}-other", Schema(json.dumps(other), written.upper()))
+        other_kind = Schema(text, "JSON" if written == "avro" else "AVRO")
+        misread = client.register_schema(f"{lake.dataset.topic.name}-kind", other_kind)
+    good = lake.produce(orders(lake, 20)).produced
+    broken = [b"", b"\x00\x00", b'{"order_id": "a"}', header(UNKNOWN_ID) + b"x", header(2**32 - 1), header(misfit), header(misread)]  # fmt: skip
+    send(lake, broken)
+    lake.ingest()
+
+    rows = lake.bronze()
+    assert len(rows) == good + len(broken)
+    held = rows.filter(pl.col("_payload").is_in(broken)).sort("_kafka_offset")
+    assert held["_payload"].to_list() == broken
+    assert (held["_kind"] == POISON).all()
+    reasons = held["_error"].to_list()
+    assert [reason.partition(":")[0] for reason in reasons] == [
+        *["payload.wire"] * 3, *["schema.unknown"] * 2, *["schema.incompatible"] * 2,
+    ]  # fmt: skip
+    assert reasons[3] == f"schema.unknown: id {UNKNOWN_ID} is not in the registry"
+    assert reasons[5] is not None
+    assert "order_id: found int" in reasons[5]
+    assert lake.account().problems == ()
+
+
+def test_without_its_registry_a_run_fails_and_the_next_one_goes_on(lake: Lake) -> None:
+    assert lake.produce(orders(lake, 200)).produced == 200
+    nowhere = replace(lake, registry="http://127.0.0.1:9/apis/ccompat/v7")
+
+    with pytest.raises(RegistryError, match=r"the schema registry at http://127\.0\.0\.1:9"):
+        nowhere.ingest()
+    assert "bronze/orders" not in lake.tables() or lake.bronze().is_empty()
+    (batch,) = lake.ingest()
+
+    assert batch.events + batch.poison == 200
+    assert lake.account().problems == ()
+
+
+def test_another_server_at_the_registrys_address_poisons_nothing(lake: Lake, registry: str) -> None:
+    lake.produce(orders(lake, 50))
+
+    with pytest.raises(RegistryError, match="SCHEMA_REGISTRY_URL"):
+        replace(lake, registry=registry.replace("ccompat", "no-such-api")).ingest()
+
+
+def test_a_schema_is_registered_once_and_checked_in_both_directions_from_then_on(lake: Lake, registry: str) -> None:
+    client = Registry(registry)
+    first = client.register(lake.dataset)
+    assert (first.new, first.version, first.compatibility) == (True, 1, "FULL_TRANSITIVE")
+    assert Registry(registry).register(lake.dataset) == replace(first, new=False)
+    with SchemaRegistryClient({"url": registry}) as other:
+        assert other.get_compatibility(lake.dataset.topic.subject) == "FULL_TRANSITIVE"
+    needed = replace(lake.dataset, columns=(*lake.dataset.columns, Column(name="till", type=DataType(kind="string"), required=True)))  # fmt: skip
+
+    with pytest.raises(ContractError, match=r"orders\.odcs\.yaml: .*-value: .*ncompatible"):
+        client.register(needed)
+
+
+def test_schemas_outlive_the_registrys_process(registry_settings: Settings, registry: str) -> None:
+    dataset = load_catalog(REPOSITORY / "contracts").dataset("flights")
+    registered = Registry(registry).register(dataset)
+    service.down(registry_settings)
+    with pytest.raises(RegistryError):
+        Registry(registry).schema(registered.schema_id)
+
+    service.up(registry_settings, report=print)
+
+    assert service.registry_url(registry_settings) == registry
+    assert Registry(registry).register(dataset) == replace(registered, new=False)
