@@ -13,12 +13,13 @@ from typing import Any
 import fastavro
 import numpy as np
 import pyarrow as pa
+from fastavro.schema import SchemaParseException, UnknownType
 
 from dagster_project.contract.dtypes import describe
 from dagster_project.contract.model import Column, DataType
 from dagster_project.ingest import avro_scanner, exact
 from dagster_project.ingest.arrow import Array, valid
-from dagster_project.ingest.avro_program import UNITS, compile_program, kind_of
+from dagster_project.ingest.avro_program import UNITS, Unfit, compile_program, kind_of
 from dagster_project.ingest.compiled import Bytes, Marks, Numbers, Sizes
 from dagster_project.ingest.decode import Decoder, Scanned
 from dagster_project.ingest.exact import Rejected
@@ -29,6 +30,8 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LONGEST = 1_024
 _DECIMALS = Context(prec=_LONGEST)  # as they are
 _FLOAT, _DOUBLE = 4, 8  # bytes
+# How fastavro and the JSON parser say so.
+_NO_SCHEMA = (SchemaParseException, UnknownType, ValueError, KeyError, TypeError)
 
 
 class AvroDecoder(Decoder):
@@ -47,9 +50,12 @@ class AvroDecoder(Decoder):
         """
         super().__init__(columns)
         self._named: dict[str, Any] = {}
-        self._schema_of: Any = fastavro.parse_schema(json.loads(schema), self._named)
-        self._program = compile_program(self._schema_of, columns, self._layout, named=self._named)
-        self._plain: Any = fastavro.parse_schema(_plain(json.loads(schema)))
+        try:
+            self._written: Any = fastavro.parse_schema(json.loads(schema), self._named)
+            self._plain: Any = fastavro.parse_schema(_plain(json.loads(schema)))
+        except _NO_SCHEMA as error:
+            raise Unfit(f"no schema of Avro: {error}") from error
+        self._program = compile_program(self._written, columns, self._layout, named=self._named)
         self._broken = np.zeros(0, np.bool_)
 
     def _scan(self, content: Bytes, offsets: Numbers) -> Scanned | None:
@@ -68,7 +74,7 @@ class AvroDecoder(Decoder):
             message = fastavro.schemaless_reader(io.BytesIO(payload), self._plain, None)
         except UnicodeDecodeError as error:
             raise Rejected(f"payload.utf8: {error.reason}") from error
-        return self._value(message, self._schema_of, DataType(kind="struct", fields=self._columns), "")
+        return self._value(message, self._written, DataType(kind="struct", fields=self._columns), "")
 
     def _value(self, value: Any, schema: Any, data_type: DataType, path: str) -> Any:
         """A column's value from what fastavro read without looking at logical types."""

@@ -45,10 +45,13 @@ def _avro(dataset: Dataset) -> Encode:
     def encode(text: bytes) -> bytes:
         file = io.BytesIO()
         try:
-            fastavro.schemaless_writer(file, schema, _value(json.loads(text, parse_float=Decimal), row))
+            value = _value(json.loads(text, parse_float=Decimal), row)
+            fits = fastavro.validate(value, schema, raise_errors=False)  # the writer itself would round a fraction
+            if fits:
+                fastavro.schemaless_writer(file, schema, value)
         except _MISFITS:
-            return text  # what a broken producer sends: no Avro at all
-        return file.getvalue()
+            fits = False
+        return file.getvalue() if fits else text  # what a broken producer sends is no Avro at all
 
     return encode
 

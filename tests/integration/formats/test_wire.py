@@ -6,25 +6,31 @@ import datetime as dt
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from click.testing import Result
 from confluent_kafka import Producer
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from typer.testing import CliRunner
 
+from dagster_project.cli.main import app
 from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Column, DataType, Format
 from dagster_project.errors import ContractError, RegistryError
 from dagster_project.lake.specs import POISON
+from dagster_project.lake.storage import Storage
 from dagster_project.registry.schemas import Registry
 from dagster_project.services import registry as service
 from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.sources import oracle
+from dagster_project.sources.encoding import encoder_of
 from dagster_project.sources.orders import Orders
-from tests.integration.lake import PATIENCE, Lake, places
+from tests.integration.lake import PATIENCE, Lake, places, unique
 
-EVENTS = 3_000
+EVENTS = 1_500
 UNKNOWN_ID = 1_000_000
 
 
@@ -91,11 +97,14 @@ def test_what_names_no_schema_an_unknown_one_or_one_that_does_not_fit_is_poison(
         other = {"type": "record", "name": "other", "fields": [{"name": "order_id", "type": "int"}]}
     else:
         other = {"type": "object", "properties": {"order_id": {"type": "integer"}}}
-    text = '{"type": "string"}'
+    kinds = {
+        "AVRO": '{"type": "string"}',
+        "JSON": '{"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}',
+    }
+    kind = "JSON" if written == "avro" else "AVRO"
     with SchemaRegistryClient({"url": registry}) as client:
         misfit = client.register_schema(f"{lake.dataset.topic.name}-other", Schema(json.dumps(other), written.upper()))
-        other_kind = Schema(text, "JSON" if written == "avro" else "AVRO")
-        misread = client.register_schema(f"{lake.dataset.topic.name}-kind", other_kind)
+        misread = client.register_schema(f"{lake.dataset.topic.name}-kind", Schema(kinds[kind], kind))
     good = lake.produce(orders(lake, 20)).produced
     broken = [b"", b"\x00\x00", b'{"order_id": "a"}', header(UNKNOWN_ID) + b"x", header(2**32 - 1), header(misfit), header(misread)]  # fmt: skip
     send(lake, broken)
@@ -112,7 +121,7 @@ def test_what_names_no_schema_an_unknown_one_or_one_that_does_not_fit_is_poison(
     ]  # fmt: skip
     assert reasons[3] == f"schema.unknown: id {UNKNOWN_ID} is not in the registry"
     assert reasons[5] is not None
-    assert "order_id: found int" in reasons[5]
+    assert ("ordered_at: not in it" if written == "avro" else "order_id: found integer") in reasons[5]
     assert lake.account().problems == ()
 
 
@@ -160,3 +169,67 @@ def test_schemas_outlive_the_registrys_process(registry_settings: Settings, regi
 
     assert service.registry_url(registry_settings) == registry
     assert Registry(registry).register(dataset) == replace(registered, new=False)
+
+
+def test_writers_and_readers_of_two_versions_read_each_other(make_wired: Callable[[Format], Lake]) -> None:
+    first = make_wired("avro")
+    channel = Column(name="channel", type=DataType(kind="string"))
+    second = replace(
+        first,
+        dataset=replace(first.dataset, version="1.1.0", columns=(*first.dataset.columns, channel)),
+        storage=Storage.at(str(first.home / "second")),
+    )
+    old, new = encoder_of(first.dataset, registry=first.registry), encoder_of(second.dataset, registry=first.registry)
+    texts = [json.loads(event.value) for event in orders(first, 40) if event.kind == "valid"]
+    send(first, [old(json.dumps(text).encode()) for text in texts[:10]])
+    send(first, [new(json.dumps({**text, "channel": "web"}).encode()) for text in texts[10:20]])
+    assert old(b"")[:5] != new(b"")[:5]
+
+    for lake in (first, second):
+        (batch,) = lake.ingest()
+        assert (batch.events, batch.poison) == (20, 0)
+
+    by_offset = [lake.bronze().sort("_kafka_offset") for lake in (first, second)]
+    assert [rows["order_id"].to_list() for rows in by_offset] == [[text["order_id"] for text in texts[:20]]] * 2
+    assert "channel" not in by_offset[0].columns
+    assert by_offset[1]["channel"].to_list() == [None] * 10 + ["web"] * 10
+
+
+def test_the_command_registers_a_contracts_schema_and_says_what_there_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: str
+) -> None:
+    (tmp_path / "contracts").mkdir()
+    text = (REPOSITORY / "contracts" / "orders.odcs.yaml").read_text()
+    topic = unique("orders")
+    avro = text.replace("format: json", "format: avro").replace(
+        "physicalName: commerce.orders.v1", f"physicalName: {topic}"
+    )
+    (tmp_path / "contracts" / "orders.odcs.yaml").write_text(avro)
+    (tmp_path / "contracts" / "flights.odcs.yaml").write_text(
+        (REPOSITORY / "contracts" / "flights.odcs.yaml").read_text()
+    )
+    for name, value in {"HOME": tmp_path / "home", "PROJECT": tmp_path}.items():
+        monkeypatch.setenv(f"LAKEHOUSE_{name}", str(value))
+    monkeypatch.setenv("SCHEMA_REGISTRY_URL", registry)
+
+    def register(*arguments: str) -> Result:
+        return CliRunner().invoke(app, ["contract", "register", *arguments])
+
+    said = json.loads(register("orders", "--json").stdout)
+    assert {**said, "schema_id": 0} == {
+        "dataset": "orders", "subject": f"{topic}-value", "schema_id": 0, "version": 1, "compatibility": "FULL_TRANSITIVE", "new": True,
+    }  # fmt: skip
+    again = register("orders")
+    assert again.stdout == f"{topic}-value version 1, id {said['schema_id']}: was registered before, FULL_TRANSITIVE\n"
+    plain = register("flights")
+    assert (plain.exit_code, "messages of flights name no schema" in plain.stderr) == (1, True)
+    # Another type of a column goes with no message that was written before.
+    (tmp_path / "contracts" / "orders.odcs.yaml").write_text(avro.replace("format: i32, minimum: 1", "minimum: 1"))
+    refused = register("orders")
+    assert refused.exit_code == 1
+    assert "FULL_TRANSITIVE" in refused.stderr
+    monkeypatch.setenv("SCHEMA_REGISTRY_URL", "http://someone:secret@127.0.0.1:9/apis")
+    nowhere = register("orders")
+    assert nowhere.exit_code == 1
+    assert "error: the schema registry at http://127.0.0.1:9/apis: " in nowhere.stderr
+    assert "secret" not in nowhere.stderr
