@@ -53,5 +53,5 @@ bench-setup: setup ## Install what the benchmark's peers need, once: .venv-bench
 
 clean: ## Stop Kafka; delete the virtual environments, .lakehouse with all its data, caches, and all jars
 	@if [ -x .venv/bin/lakehouse ]; then LAKEHOUSE_HOME=.lakehouse KAFKA_BOOTSTRAP_SERVERS= .venv/bin/lakehouse down || true; fi
-	rm -rf .venv .venv-bench .lakehouse deploy/kafka/target benchmarks/peers/spark/target .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .venv-bench .lakehouse deploy/kafka/target deploy/registry/target benchmarks/peers/spark/target .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
