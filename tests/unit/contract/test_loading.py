@@ -96,7 +96,7 @@ WRONG = {
     "topic name": ("physicalName: test.readings", 'physicalName: "test readings"', "physicalName", "schema[0].physicalName", "'test readings'", "the Kafka topic's name"),
     "physical type": ("physicalType: topic", "physicalType: queue", "physicalType", "schema[0].physicalType", "'queue'", "topic (a dataset) or table (a mart)"),
     "no server": ("type: kafka", "type: custom", "- server", "servers", "0 Kafka servers", "exactly one server of type kafka"),
-    "format": ("format: json", "format: avro", "format: avro", "servers[0].format", "'avro'", "json"),
+    "format": ("format: json", "format: xml", "format: xml", "servers[0].format", "'xml'", "json"),
     "event time": (EVENT_TIME, "{property: eventTime, value: level}", "- {property: eventTime", "schema[0].customProperties", "eventTime 'level'", "the name of a required timestamp property"),
     "duration": ("PT10M", "10 minutes", "- {property: eventTime", "schema[0].customProperties", "'10 minutes'", "a positive ISO 8601 duration, such as PT10M or P7D"),
     "no duration": ("PT10M", "PT0S", "- {property: eventTime", "schema[0].customProperties", "'PT0S'", "a positive ISO 8601 duration"),

@@ -350,3 +350,30 @@ def test_the_schema_of_a_contract_is_avro_with_nulls_for_what_is_optional(own: S
 def test_where_it_is_no_path_is_left_out(dataset: Dataset) -> None:
     with pytest.raises(Unfit, match="payload: found string"):
         AvroDecoder('"string"', dataset.columns)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tail"),
+    [
+        ({"type": "enum", "name": "colour", "symbols": ["RED", "BLUE"]}, b"\x04"),
+        ({"type": "enum", "name": "colour", "symbols": ["RED", "BLUE"]}, b"\x01"),
+        (["null", "string"], b"\x04"),
+        (["null", {"type": "record", "name": "nothing", "fields": []}], b"\x01"),
+        ("boolean", b"\x02"),
+        ("int", b"\x80\x80\x80\x80\x10"),  # one more than 32 bits
+        ("long", b"\xff" * 9 + b"\x02"),  # one more than 64
+        ("long", b"\x80" * 11 + b"\x00"),
+        ("string", b"\x01"),
+        ("bytes", b"\xff" * 9 + b"\x01"),
+        ({"type": "array", "items": "int"}, b"\xff" * 9 + b"\x01\x00"),
+        ({"type": "map", "values": "int"}, b"\x02\x02a"),
+    ],
+)
+def test_what_the_encoding_does_not_allow_is_broken_where_nobody_needs_it_too(
+    dataset: Dataset, own: Schema, kind: Any, tail: bytes
+) -> None:
+    schema = copy.deepcopy(own)
+    schema["fields"].append({"name": "unknown", "type": kind})
+    payload = written(own, message(Random(1))) + tail
+
+    assert [row[ERROR] for row in decoded(schema, dataset, [payload])] == ["payload.avro: not what its schema says"]
