@@ -97,7 +97,7 @@ def _message(
     current: Numbers,
     stack: Numbers,
 ) -> int:
-    base, value, size, used = slots
+    base, value, size, used = slots.base, slots.value, slots.size, slots.used
     step = 0
     top = -1  # of the stack: elements left in the block, and elements so far
     doubtful = False

@@ -10,7 +10,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from dagster_project.ingest import scanner, unpack
+from dagster_project.ingest import avro_scanner, scanner, unpack
 from dagster_project.ingest.layout import layout_of
 
 # Of no text at all; the types are those of `Decoder`, whose arrays of texts are Arrow's and cannot be written to.
@@ -19,6 +19,9 @@ _NUMBERS, _SIZES = np.zeros(2, np.int64), np.zeros(2, np.int32)
 _SLOTS = scanner.Slots(base=_NUMBERS, value=_NUMBERS, size=_SIZES, used=np.zeros(1, np.int64))
 scanner.scan(_CONTENT, _OFFSETS, layout_of(()), _SLOTS, np.zeros(0, np.bool_))
 scanner.views(_CONTENT, _NUMBERS[:0], _SIZES[:0])
+_MARKS = np.zeros(0, np.bool_)
+_PROGRAM = avro_scanner.Program(*[_NUMBERS[:1]] * len(avro_scanner.Program._fields))
+avro_scanner.scan(_CONTENT, _OFFSETS, layout_of(()), _PROGRAM, _SLOTS, _MARKS, _MARKS)
 
 _BODIES = unpack.Bodies(
     at=np.zeros(1, np.int64), records=_NUMBERS[:0], base=_NUMBERS[:0], time=_NUMBERS[:0], appended=_NUMBERS[:0]

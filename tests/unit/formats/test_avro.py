@@ -7,6 +7,9 @@ import datetime as dt
 import io
 import json
 import math
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
 from decimal import Decimal
 from random import Random
@@ -377,3 +380,20 @@ def test_what_the_encoding_does_not_allow_is_broken_where_nobody_needs_it_too(
     payload = written(own, message(Random(1))) + tail
 
     assert [row[ERROR] for row in decoded(schema, dataset, [payload])] == ["payload.avro: not what its schema says"]
+
+
+def test_warming_up_compiles_what_decoding_uses() -> None:
+    program = """
+        from dagster_project.ingest import avro_scanner, warm
+        before = len(avro_scanner.scan.signatures)
+        import polars as pl
+        from dagster_project.contract.model import Column, DataType
+        from dagster_project.ingest.avro import AvroDecoder
+        schema = '{"type": "record", "name": "r", "fields": [{"name": "a", "type": "string"}]}'
+        row = AvroDecoder(schema, (Column(name="a", type=DataType(kind="string")),)).decode(pl.Series([b"\\x02b"]))
+        print(row["a"][0], before == 1 == len(avro_scanner.scan.signatures))
+    """
+    answer = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert answer.stdout == "b True\n"
