@@ -14,7 +14,7 @@ def avro_schema(dataset: Dataset) -> dict[str, Any]:
     Of the contract's rules only types and what is required are in it: bounds and enums judge rows, and in a schema that
     is registered for good they could never be loosened.
     """
-    namespace = re.sub(r"\W", "_", dataset.domain)
+    namespace = re.sub(r"[^A-Za-z0-9_]|^(?=\d)", "_", dataset.domain)
     described = {"doc": dataset.description} if dataset.description else {}
     return {**_record(dataset.name, namespace, dataset.columns), **described}
 

@@ -31,7 +31,7 @@ _LONGEST = 1_024
 _DECIMALS = Context(prec=_LONGEST)  # as they are
 _FLOAT, _DOUBLE = 4, 8  # bytes
 # How fastavro and the JSON parser say so.
-_NO_SCHEMA = (SchemaParseException, UnknownType, ValueError, KeyError, TypeError)
+_NO_SCHEMA = (SchemaParseException, UnknownType, ValueError, KeyError, TypeError, RecursionError)
 
 
 class AvroDecoder(Decoder):

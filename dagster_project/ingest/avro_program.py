@@ -18,6 +18,8 @@ from dagster_project.ingest.scanner import Layout
 
 # Nested deeper than any event; a type that holds itself has no end.
 _DEPTH = 60
+# Far more than any event needs; types that are named once and used again can make a short schema a program without end.
+_STEPS = 50_000
 _DIGITS = 18  # of any number that fits 64 bits whatever they are
 _SIMPLE = {
     "boolean": ops.BOOLEAN,
@@ -101,7 +103,7 @@ class _Compiler:
             node: the column's.
         """
         self._depth += 1
-        if self._depth > _DEPTH:
+        if self._depth > _DEPTH or len(self.steps) > _STEPS:
             raise Unfit(f"{path}: nested too deeply, or without end")
         if isinstance(schema, str):
             schema = self._named.get(schema, schema)

@@ -95,7 +95,10 @@ class WireDecoder:
             )
         if wanted == "avro":
             return self._reading_avro(schema_id, schema)
-        problem = next(mismatches(json.loads(schema.text), self._dataset.columns), None)
+        try:
+            problem = next(mismatches(json.loads(schema.text), self._dataset.columns), None)
+        except (ValueError, RecursionError) as error:
+            problem = f"no JSON Schema: {error}"
         return self._json if problem is None else self._refusing(f"schema.incompatible: id {schema_id}: {problem}")
 
     def _reading_avro(self, schema_id: int, schema: WriterSchema) -> Decodes:

@@ -79,13 +79,9 @@ class Registry:
                 if error.http_status_code == _NOT_FOUND and error.error_code == _NO_SCHEMA:
                     return None
                 raise
-        if found.references:
-            raise RegistryError(
-                f"schema {schema_id} of {without_secret(self._url)} refers to others",
-                expected="a schema that is whole by itself",
-                remedy="register it with what it refers to written out, and have its producers use that one",
-            )
-        return WriterSchema(kind=found.schema_type or "AVRO", text=found.schema_str or "")
+        kind = found.schema_type or "AVRO"
+        # Such a one is not whole: it goes with no contract.
+        return WriterSchema(kind=f"{kind} with references" if found.references else kind, text=found.schema_str or "")
 
     def register(self, dataset: Dataset) -> Registered:
         """Register the schema of a contract, from then on checked against all versions in both directions.

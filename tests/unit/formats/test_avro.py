@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -300,6 +301,29 @@ def test_text_that_is_no_utf8_is_named_where_the_contract_does_not_know_it_too(d
     assert row[ERROR].startswith("payload.utf8")
 
 
+def twofold(levels: int) -> Schema:
+    """A schema of some hundred words whose messages hold 2^levels values."""
+    kind: Any = {"type": "record", "name": "r0", "fields": [{"name": "x", "type": "int"}]}
+    for level in range(1, levels):
+        fields = [{"name": "a", "type": kind}, {"name": "b", "type": f"r{level - 1}"}]
+        kind = {"type": "record", "name": f"r{level}", "fields": fields}
+    return kind
+
+
+def test_elements_may_be_null(dataset: Dataset, own: Schema) -> None:
+    schema = copy.deepcopy(own)
+    field(schema, "tags")["type"] = {"type": "array", "items": ["null", "string"]}
+    row = {**message(Random(1)), "tags": [None, "a", None]}
+    del field(schema, "tags")["default"]
+
+    assert decoded(schema, dataset, [written(schema, row)])[0]["tags"] == [None, "a", None]
+
+
+def test_the_domain_of_a_contract_becomes_a_name_in_avro(dataset: Dataset) -> None:
+    for domain in ("3d-printing", "é", "a.b", "retail"):
+        assert fastavro.parse_schema(avro_schema(replace(dataset, domain=domain)))
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "reason"),
     [
@@ -315,6 +339,7 @@ def test_text_that_is_no_utf8_is_named_where_the_contract_does_not_know_it_too(d
         ("place", "null", "place: found null"),
         ("unknown", {"type": "array", "items": "null"}, "unknown: a list of what takes no bytes"),
         ("unknown", {"type": "record", "name": "loop", "fields": [{"name": "next", "type": ["null", "loop"]}]}, "nested too deeply"),
+        ("unknown", twofold(40), "nested too deeply, or without end"),
         ("id", None, "id: not in it, and required"),
     ],
 )  # fmt: skip

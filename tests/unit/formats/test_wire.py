@@ -104,6 +104,7 @@ def test_no_message_is_no_row_and_nothing_to_ask(orders: Dataset) -> None:
     [
         ("PROTOBUF", 'syntax = "proto3";', "found PROTOBUF, expected AVRO"),
         ("JSON", "{}", "found JSON, expected AVRO"),
+        ("AVRO with references", '"string"', "found AVRO with references, expected AVRO"),
         ("AVRO", '"string"', "payload: found string"),
         ("AVRO", '{"type": "record", "name": "x", "fields": [{"name": "y", "type": "no such"}]}', "no schema of Avro"),
         ("AVRO", "no json", "no schema of Avro"),
