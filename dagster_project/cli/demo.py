@@ -34,7 +34,7 @@ def demo(
     from dagster_project.cli.watch import wait_for_runs, watch
     from dagster_project.contract.loader import load_catalog
     from dagster_project.lake.storage import Storage
-    from dagster_project.services import kafka, orchestrator
+    from dagster_project.services import kafka, orchestrator, registry
     from dagster_project.topics import admin, derived
     from dagster_project.topics.broker import Broker
 
@@ -43,6 +43,8 @@ def demo(
     contract = catalog.dataset(dataset)
     storage = Storage.at(settings.lake_uri)
     kafka.up(settings, report=progress)
+    if registry.is_needed(catalog):
+        registry.up(settings, report=progress)
     servers = kafka.bootstrap_servers(settings)
     for step in admin.plan_all(derived.wanted([contract]), bootstrap_servers=servers):
         admin.apply(step, bootstrap_servers=servers)
@@ -103,6 +105,8 @@ class Sender(threading.Thread):
         self.error: BaseException | None = None
 
     def run(self) -> None:
+        from dagster_project.services.registry import registry_of
+        from dagster_project.sources.encoding import encoder_of
         from dagster_project.sources.producer import publish
 
         source, settings, servers, limit = self._arguments
@@ -115,6 +119,7 @@ class Sender(threading.Thread):
                 home=settings.home,
                 rate=None,
                 limit=limit,
+                encode=encoder_of(source.dataset, registry=registry_of(source.dataset, settings)),
                 report=self._report,
             )
             self.produced = done.produced
