@@ -125,7 +125,8 @@ def test_what_names_no_schema_an_unknown_one_or_one_that_does_not_fit_is_poison(
     assert lake.account().problems == ()
 
 
-def test_without_its_registry_a_run_fails_and_the_next_one_goes_on(lake: Lake) -> None:
+def test_without_its_registry_a_run_fails_and_the_next_one_goes_on(make_wired: Callable[[Format], Lake]) -> None:
+    lake = make_wired("avro")
     assert lake.produce(orders(lake, 200)).produced == 200
     nowhere = replace(lake, registry="http://127.0.0.1:9/apis/ccompat/v7")
 
@@ -138,7 +139,10 @@ def test_without_its_registry_a_run_fails_and_the_next_one_goes_on(lake: Lake) -
     assert lake.account().problems == ()
 
 
-def test_another_server_at_the_registrys_address_poisons_nothing(lake: Lake, registry: str) -> None:
+def test_another_server_at_the_registrys_address_poisons_nothing(
+    make_wired: Callable[[Format], Lake], registry: str
+) -> None:
+    lake = make_wired("avro")
     lake.produce(orders(lake, 50))
 
     with pytest.raises(RegistryError, match="SCHEMA_REGISTRY_URL"):
