@@ -18,6 +18,11 @@ Encode = Callable[[bytes], bytes]
 _MISFITS = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError)
 
 
+def plain(text: bytes) -> bytes:
+    """The text itself."""
+    return text
+
+
 def encoder_of(dataset: Dataset, *, registry: str) -> Encode:
     """What makes a message of JSON text; registers the contract's schema where messages name it.
 
@@ -29,10 +34,10 @@ def encoder_of(dataset: Dataset, *, registry: str) -> Encode:
         ContractError: the schema does not go with those registered before.
     """
     if dataset.topic.wire_format == "plain":
-        return lambda text: text
+        return plain
     schema_id = Registry(registry).register(dataset).schema_id
     header = b"\x00" + schema_id.to_bytes(4, "big")
-    body = _avro(dataset) if dataset.topic.format == "avro" else (lambda text: text)
+    body = _avro(dataset) if dataset.topic.format == "avro" else plain
     return lambda text: header + body(text)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dagster_project.services.lock import exclusive
 from dagster_project.sources.delivery_log import DeliveryLog, oracle_path
-from dagster_project.sources.encoding import Encode
+from dagster_project.sources.encoding import Encode, plain
 from dagster_project.sources.events import Event
 from dagster_project.sources.transactions import TransactionalProducer
 from dagster_project.topics.patience import topic_id
@@ -51,7 +51,7 @@ def publish(
     home: Path,
     rate: float | None = None,
     limit: int | None = None,
-    encode: Encode = lambda text: text,
+    encode: Encode = plain,
     report: Callable[[int], object] = lambda _: None,
 ) -> Published:
     """Send a stream's events, from the first that the topic does not have yet.

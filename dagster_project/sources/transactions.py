@@ -10,7 +10,7 @@ from operator import itemgetter
 import confluent_kafka as ck
 
 from dagster_project.sources.delivery_log import Delivery, DeliveryLog
-from dagster_project.sources.encoding import Encode
+from dagster_project.sources.encoding import Encode, plain
 from dagster_project.sources.events import Event
 from dagster_project.topics.patience import LOGGER, bounded, own_errors, patiently
 from dagster_project.topics.transactions import flush, open_producer, transact
@@ -35,7 +35,7 @@ class TransactionalProducer:
             producer of the topic took over.
     """
 
-    def __init__(self, *, topic: str, bootstrap: str, progress_group: str, encode: Encode) -> None:
+    def __init__(self, *, topic: str, bootstrap: str, progress_group: str, encode: Encode = plain) -> None:
         self._topic = topic
         self._encode = encode
         self._bootstrap = bootstrap
