@@ -1,12 +1,14 @@
 """Bronze assets: one for each topic, and the topic itself upstream of it."""
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
 from dagster_project.assets.describe import Outcome, common, report_partitions
 from dagster_project.assets.partitions import dataset_partitions
+from dagster_project.checks import bronze as checks
 from dagster_project.contract.model import Dataset
 from dagster_project.failure import explained
 from dagster_project.ingest.bronze import Batch, ingest
@@ -56,10 +58,11 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
         description=f"Every message of {dataset.topic.name} as received, with its coordinates and what could be decoded.",
         partitions_def=dataset_partitions(dataset),
         deps=[asset_key("kafka", dataset.name)],
+        check_specs=checks.specs(asset_key("bronze", dataset.name)),
     )
     def bronze(
         context: dg.AssetExecutionContext, kafka: KafkaResource, lake: LakeResource
-    ) -> dg.MaterializeResult[Any]:
+    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         batches: list[Batch] = []
         rows: Counter[Key] = Counter()
         with explained():
@@ -83,7 +86,8 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
             topic = kafka.broker().topic(dataset.topic.name)
         outcome = _outcome(table, rows, batches, topic)
         report_partitions(context, outcome)
-        return dg.MaterializeResult(metadata=outcome.metadata)
+        yield dg.MaterializeResult(metadata=outcome.metadata)
+        yield from checks.results(batches, asset_key("bronze", dataset.name))
 
     return bronze
 

@@ -25,6 +25,7 @@ from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
 from dagster_project.naming import asset_key
 from dagster_project.refine.holds import holds, is_in
+from dagster_project.refine.recover import backfill
 from dagster_project.refine.silver import Refined, refine
 from dagster_project.resources.lake import LakeResource
 
@@ -73,8 +74,9 @@ def run_silver(
 ) -> tuple[Outcome, list[Refined]]:
     """Refine, and say what was done in the words of the UI."""
     began = time.process_time()
+    filled = backfill(dataset, storage=lake.storage())
     commits = list(refine(dataset, storage=lake.storage(), keys=keys, afresh=afresh))
-    touched: Counter[Key] = Counter()
+    touched: Counter[Key] = Counter(dict.fromkeys(filled, 0))
     for commit in commits:
         touched.update({**dict.fromkeys(commit.read, 0), **commit.written})
     table = lake.find(specs.silver(dataset))[f"silver/{dataset.name}"]
@@ -90,6 +92,7 @@ def run_silver(
         "quarantine_reasons": dg.MetadataValue.json(dict(reasons.most_common(10))),
         "rule_warnings": dg.MetadataValue.json(dict(warnings)),
         "held": dg.MetadataValue.json(held),
+        "backfilled": sum(filled.values()),
         "deleted": sum(commit.deleted for commit in commits),
         "delta_version": -1 if table is None else table.version,
         "cpu_seconds": round(time.process_time() - began, 3),

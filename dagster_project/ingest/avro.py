@@ -23,7 +23,7 @@ from dagster_project.ingest.avro_program import UNITS, Unfit, compile_program, k
 from dagster_project.ingest.compiled import Bytes, Marks, Numbers, Sizes
 from dagster_project.ingest.decode import Decoder, Scanned
 from dagster_project.ingest.exact import Rejected
-from dagster_project.ingest.scanner import Slots
+from dagster_project.ingest.scanner import Members, Slots
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 # Bits of a decimal: several times what fits any column, and quick to convert.
@@ -60,9 +60,14 @@ class AvroDecoder(Decoder):
 
     def _scan(self, content: Bytes, offsets: Numbers) -> Scanned | None:
         found = super()._scan(content, offsets)
-        return found and _Scanned(layout=found.layout, content=content, slots=found.slots, doubts=found.doubts)
+        if found is None:
+            return None
+        return _Scanned(
+            layout=found.layout, content=content, slots=found.slots, unknown=found.unknown, doubts=found.doubts
+        )
 
-    def _fill(self, content: Bytes, offsets: Numbers, slots: Slots, doubts: Marks) -> bool:
+    def _fill(self, content: Bytes, offsets: Numbers, slots: Slots, unknown: Members, doubts: Marks) -> bool:
+        unknown.used[:] = 0  # a column for what the contract does not know is JSON's alone: it has no schema to be read by
         self._broken = np.zeros_like(doubts)
         return avro_scanner.scan(content, offsets, self._layout, self._program, slots, doubts, self._broken)
 

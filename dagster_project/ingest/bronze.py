@@ -16,10 +16,11 @@ from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Dataset
 from dagster_project.errors import LakehouseError, StaleCursorError
 from dagster_project.ingest import exact
 from dagster_project.ingest.cursor import Cursor, resume
+from dagster_project.ingest.drift import unknown_fields
 from dagster_project.ingest.fetch import Fetched, Limits, publish_offsets, reading
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
-from dagster_project.lake.specs import ERROR
+from dagster_project.lake.specs import ERROR, RESCUED
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.ledger.gaps import record_gaps
@@ -47,6 +48,8 @@ class Batch:
         rows: by table partition, rows of events.
         offsets: by Kafka partition, first and next offset covered.
         reasons: of poison, how often each.
+        drifted: rows with a field that the contract does not know.
+        unknown: these fields, in how many rows each.
     """
 
     batch_id: int
@@ -58,6 +61,8 @@ class Batch:
     bytes: int
     offsets: dict[int, tuple[int, int]]
     reasons: dict[str, int]
+    drifted: int
+    unknown: dict[str, int]
     seconds: float
 
 
@@ -124,7 +129,9 @@ def ingest(
                     version = table.commit(
                         rows, cursors=after.to_table(), metadata={"batch_id": after.batch_id, "rows": len(rows)}
                     )
-                    yield _batch(rows, cursor, after, version, time.monotonic() - began)
+                    yield _batch(
+                        dataset, rows, before=cursor, after=after, version=version, seconds=time.monotonic() - began
+                    )
                     cursor, active = after, time.monotonic()
                 if not more or (fetched.caught_up and time.monotonic() - active >= idle):
                     break
@@ -157,7 +164,14 @@ def _skip(dataset: Dataset, table: Table, known: Cursor, cursor: Cursor) -> Batc
     rows = pl.DataFrame(schema=dict(specs.bronze(dataset).schema))
     _still_ours(table, known)
     version = table.commit(rows, cursors=after.to_table(), metadata={"batch_id": after.batch_id, "rows": 0})
-    return _batch(rows, replace(known, next={**cursor.next, **known.next}), after, version, time.monotonic() - began)
+    return _batch(
+        dataset,
+        rows,
+        before=replace(known, next={**cursor.next, **known.next}),
+        after=after,
+        version=version,
+        seconds=time.monotonic() - began,
+    )
 
 
 def _still_ours(table: Table, cursor: Cursor) -> None:
@@ -196,7 +210,7 @@ def place(dataset: Dataset, fetched: Fetched, decoder: Decodes) -> pl.DataFrame:
     ).to_series()
     if unroutable.null_count() < len(rows):
         # Poison has no values and no place: what little could be read of it is not to be trusted.
-        typed = [name for name in specs.silver(dataset).schema if not name.startswith("_")]
+        typed = [name for name in specs.silver(dataset).schema if not name.startswith("_")] + [RESCUED]
         rows = rows.with_columns(
             pl.coalesce(ERROR, unroutable).alias(ERROR), pl.when(unroutable.is_null()).then(pl.col(typed))
         )
@@ -230,7 +244,7 @@ def _unroutable(dataset: Dataset) -> pl.Expr:
 
 def _deletes(dataset: Dataset, messages: pl.DataFrame) -> pl.DataFrame:
     """Messages without a payload: deletes of the key that they carry, where the contract knows deletes."""
-    schema = {**polars_schema(dataset.columns), ERROR: pl.String()}
+    schema = {**polars_schema(dataset.columns), RESCUED: pl.String(), ERROR: pl.String()}
     rows: list[dict[str, object]] = []
     for key in messages["_key"]:
         try:
@@ -242,12 +256,15 @@ def _deletes(dataset: Dataset, messages: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema)
 
 
-def _batch(rows: pl.DataFrame, before: Cursor, after: Cursor, version: int, seconds: float) -> Batch:
+def _batch(
+    dataset: Dataset, rows: pl.DataFrame, *, before: Cursor, after: Cursor, version: int, seconds: float
+) -> Batch:
     counts = rows.select(*specs.KEYS, "_kind").group_by(pl.all()).len()
     kinds = dict(counts.group_by("_kind").agg(pl.sum("len")).iter_rows())
     events = counts.filter(pl.col("_kind") == specs.EVENT)
     poison = rows.select("_kind", ERROR).filter(pl.col("_kind") == specs.POISON)
     reasons = poison.select(pl.col(ERROR).str.split(":").list.first())
+    rescued = rows[RESCUED].drop_nulls()
     return Batch(
         batch_id=after.batch_id,
         version=version,
@@ -258,5 +275,7 @@ def _batch(rows: pl.DataFrame, before: Cursor, after: Cursor, version: int, seco
         bytes=int(rows["_payload"].bin.size().sum()),
         offsets={partition: (before.next[partition], offset) for partition, offset in after.next.items()},
         reasons=dict(reasons.to_series().value_counts(sort=True).iter_rows()),
+        drifted=len(rescued),
+        unknown=unknown_fields(rescued, dataset.columns),
         seconds=seconds,
     )

@@ -16,10 +16,11 @@ from dagster_project.ingest import exact, scanner
 from dagster_project.ingest.arrow import Array, spans, valid
 from dagster_project.ingest.compiled import Bytes, Marks, Numbers, Sizes
 from dagster_project.ingest.layout import children, layout_of
-from dagster_project.ingest.scanner import ESCAPED, Layout, Slots
-from dagster_project.lake.specs import ERROR
+from dagster_project.ingest.scanner import ESCAPED, Layout, Members, Slots
+from dagster_project.lake.specs import ERROR, RESCUED
 
-# Elements of all lists of a payload, and slots of an empty batch. Twice as many are made where they do not suffice.
+# Elements of all lists of a payload, or its unknown members, and slots of an empty batch. Twice as many are made where
+# they do not suffice.
 _ELEMENTS, _FEWEST = 4, 64
 
 
@@ -40,7 +41,8 @@ class Decoder:
         """Decode a Binary series without nulls.
 
         Returns:
-            One row a payload, in order: the contract's columns (all null where the payload is poison) and `_error`.
+            One row a payload, in order: the contract's columns, `_rescued` (all null where the payload is poison) and
+            `_error`.
         """
         arrow = payloads.to_arrow(compat_level=pl.CompatLevel.oldest())
         _, offsets, content = arrow.buffers()
@@ -53,7 +55,7 @@ class Decoder:
                 pl.Series(column.name, scanned.array(node, column.type), dtype=self._schema[column.name])
                 for node, column in enumerate(self._columns, start=1)
             ],
-        ).with_columns(pl.lit(None, pl.String).alias(ERROR))
+        ).with_columns(scanned.rescued().alias(RESCUED), pl.lit(None, pl.String).alias(ERROR))
         doubtful = np.flatnonzero(scanned.doubts)
         return self._replace(frame, doubtful, payloads) if doubtful.size else frame
 
@@ -67,13 +69,20 @@ class Decoder:
             size=np.empty(base[-1], np.int32),
             used=np.zeros(len(self._layout.member_at) - 1, np.int64),
         )
+        most = self._elements * rows + _FEWEST
+        unknown = Members(
+            row=np.empty(most, np.int64),
+            start=np.empty(most, np.int64),
+            size=np.empty(most, np.int32),
+            used=np.zeros(1, np.int64),
+        )
         doubts = np.zeros(rows, np.bool_)
-        if not self._fill(content, offsets, slots, doubts):
+        if not self._fill(content, offsets, slots, unknown, doubts):
             return None
-        return Scanned(layout=self._layout, content=content, slots=slots, doubts=doubts)
+        return Scanned(layout=self._layout, content=content, slots=slots, unknown=unknown, doubts=doubts)
 
-    def _fill(self, content: Bytes, offsets: Numbers, slots: Slots, doubts: Marks) -> bool:
-        return scanner.scan(content, offsets, self._layout, slots, doubts)
+    def _fill(self, content: Bytes, offsets: Numbers, slots: Slots, unknown: Members, doubts: Marks) -> bool:
+        return scanner.scan(content, offsets, self._layout, slots, unknown, doubts)
 
     def _exactly(self, payload: bytes, row: int) -> dict[str, object]:  # noqa: ARG002 other formats know more of a row
         return exact.decode(payload, self._columns)
@@ -92,7 +101,7 @@ class Decoder:
         frame = frame.with_columns(frame[ERROR].scatter(doubtful, pl.Series(reasons, dtype=pl.String)))
         if not rows:
             return frame
-        exactly = pl.DataFrame(rows, schema={**self._schema, ERROR: pl.String})
+        exactly = pl.DataFrame(rows, schema={**self._schema, RESCUED: pl.String, ERROR: pl.String})
         # Each row from where it is known: those decoded exactly stand behind all others.
         order = np.arange(len(frame), dtype=np.uint32)
         order[doubtful[known]] = len(frame) + np.arange(len(rows), dtype=np.uint32)
@@ -106,7 +115,21 @@ class Scanned:
     layout: Layout
     content: Bytes
     slots: Slots
+    unknown: Members
     doubts: Marks
+
+    def rescued(self) -> pl.Series:
+        """By row, a JSON object of what is unknown in it, or null."""
+        used = int(self.unknown.used[0])
+        nothing = pl.repeat(None, len(self.doubts), dtype=pl.String, eager=True)
+        if not used:
+            return nothing
+        texts = spans(pa.string_view(), self.content, self.unknown.start[:used], self.unknown.size[:used])
+        members = pl.DataFrame({"row": self.unknown.row[:used], "text": pl.Series(texts)})
+        objects = members.group_by("row", maintain_order=True).agg(
+            pl.concat_str(pl.lit("{"), pl.col("text").str.join(","), pl.lit("}")).alias("text")
+        )
+        return nothing.scatter(objects["row"].cast(pl.UInt32), objects["text"])
 
     def array(self, node: int, data_type: DataType) -> Array:
         """The values of a node, one for each slot that is used."""

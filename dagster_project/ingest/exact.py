@@ -8,17 +8,22 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from dagster_project.contract.dtypes import describe
 from dagster_project.contract.model import Column, DataType
+from dagster_project.lake.specs import RESCUED
 
 # Integers of more digits than this cannot be parsed in reasonable time and fit no column anyway.
 MAX_DIGITS = 400
 # Deeper than any event, and far from Python's own limit, which depends on how deep the caller stands: the same message
 # must get the same verdict everywhere.
 MAX_DEPTH = 200
+_BLANKS = re.compile(r"[ \t\n\r]*")
+# Only where a value ends is asked of it; numbers need not be made for that.
+_RAW = json.JSONDecoder(parse_float=str, parse_int=str)
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _HUGE = 20  # decimal exponent that is beyond any 64-bit integer
 # Hours end at 23: some parsers take 24:00 for the next day, others do not.
@@ -44,14 +49,18 @@ class Rejected(Exception):  # noqa: N818 a verdict on a payload, not a fault of 
 def decode(payload: bytes, columns: tuple[Column, ...]) -> dict[str, Any]:
     """Decode one payload into Python values by column name; absent and null fields are `None`.
 
+    Beside the columns there is `_rescued`: a JSON object of the fields that the contract does not know, or of which it
+    does not know all, as they were sent; `None` if there are none.
+
     Raises:
         Rejected: the payload is not a JSON object, or a value is not of its column's type.
     """
     if _too_deep(payload):
         raise Rejected("payload.depth: nested too deeply")
     try:
+        text = payload.decode("utf-8")
         document = json.loads(
-            payload.decode("utf-8"),
+            text,
             parse_float=Decimal,
             parse_int=_integer,
             parse_constant=_constant,
@@ -64,7 +73,46 @@ def decode(payload: bytes, columns: tuple[Column, ...]) -> dict[str, Any]:
         raise Rejected(f"payload.json: {reason}") from error
     if not isinstance(document, dict):
         raise Rejected(f"payload.object: found {_NAMES[type(document)]}")
-    return {column.name: _convert(document.get(column.name), column.type, column.name) for column in columns}
+    values = {column.name: _convert(document.get(column.name), column.type, column.name) for column in columns}
+    return {**values, RESCUED: _rescued(text, document, columns)}
+
+
+def _rescued(text: str, document: dict[str, Any], columns: tuple[Column, ...]) -> str | None:
+    types = {column.name: column.type for column in columns}
+    unknown = {name for name, value in document.items() if name not in types or _has_more(value, types[name])}
+    if not unknown:
+        return None
+    return "{" + ",".join(member for name, member in _members(text) if name in unknown) + "}"
+
+
+def _has_more(value: Any, data_type: DataType) -> bool:
+    """Whether there is a field anywhere in a value that its type does not know."""
+    if isinstance(value, list) and data_type.element is not None:
+        return any(_has_more(item, data_type.element) for item in value)
+    if isinstance(value, dict):
+        types = {field.name: field.type for field in data_type.fields}
+        return any(name not in types or _has_more(inner, types[name]) for name, inner in value.items())
+    return False
+
+
+def _members(text: str) -> Iterator[tuple[str, str]]:
+    """Name and source text, `"name": value`, of each member of an object that is known to be valid JSON."""
+    place = _past_blanks(text, 0)
+    while text[place] != "}":
+        start = _past_blanks(text, place + 1)  # past the brace or comma
+        if text[start] == "}":
+            return
+        name, place = _RAW.raw_decode(text, start)
+        place = _past_blanks(text, _past_blanks(text, place) + 1)
+        _, end = _RAW.raw_decode(text, place)
+        yield name, text[start:end]
+        place = _past_blanks(text, end)
+
+
+def _past_blanks(text: str, place: int) -> int:
+    found = _BLANKS.match(text, place)
+    assert found is not None
+    return found.end()
 
 
 def decode_key(key: bytes | None, columns: list[Column]) -> dict[str, Any]:

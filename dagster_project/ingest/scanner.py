@@ -23,7 +23,7 @@ _DIGITS = 18  # of any integer that fits 64 bits whatever they are
 _SHORT = 12  # bytes fit into a view
 # Bytes that mean nothing in particular within a string: printable ASCII but quotes and backslashes.
 _PLAIN = np.array([0x20 <= code < 0x80 and chr(code) not in '"\\' for code in range(256)])
-_DONE, _DOUBTFUL, _FULL = 0, 1, 2
+_DONE, _DOUBTFUL, _FULL, _STRANGE = 0, 1, 2, 3
 
 
 class Layout(NamedTuple):
@@ -71,29 +71,49 @@ class Slots(NamedTuple):
     used: Numbers
 
 
+class Members(NamedTuple):
+    """Members of the texts, from the opening quote of their names to the end of their values.
+
+    Attributes:
+        row, start, size: of each, which text it is of, where it begins and its length.
+        used: how many there are, in a single entry.
+    """
+
+    row: Numbers
+    start: Numbers
+    size: Sizes
+    used: Numbers
+
+
 @kernel
-def scan(content: Bytes, offsets: Numbers, layout: Layout, slots: Slots, doubts: Marks) -> bool:
-    """Scan all texts; false if a level has too few slots.
+def scan(content: Bytes, offsets: Numbers, layout: Layout, slots: Slots, unknown: Members, doubts: Marks) -> bool:
+    """Scan all texts; false if a level has too few slots, or there is no room for all that is unknown.
 
     Args:
         content, offsets: the texts, one after another, and where each begins; one entry more than there are texts.
         slots: to be filled; nothing is used yet.
+        unknown: to be filled: members that the contract does not know, or of which it does not know all.
         doubts: by text, to be set. The values of a doubtful one are null.
     """
-    stamps = np.zeros(len(layout.kind), np.int64)
+    stamps, strange = np.zeros(len(layout.kind), np.int64), np.zeros(len(layout.kind), np.int64)
     stack = np.zeros((DEPTH, 4), np.int64)
     before = slots.used.copy()
     serial = 0
     for row in range(len(offsets) - 1):
         before[:] = slots.used
+        known = unknown.used[0]
         _clear(layout, slots, 0, row)
         slots.used[0] = row + 1
-        outcome, serial = _text(content, offsets[row], offsets[row + 1], layout, slots, stamps, stack, serial)
+        start, end = offsets[row], offsets[row + 1]
+        outcome, serial = _text(content, start, end, layout, slots, stamps, strange, stack, serial)
+        if outcome == _STRANGE:
+            outcome = _keep(content, start, end, layout, strange, stack[0, 2], unknown, row)
         if outcome == _FULL:
             return False
         if outcome == _DOUBTFUL:
             doubts[row] = True
             slots.used[1:] = before[1:]
+            unknown.used[0] = known
             _clear(layout, slots, 0, row)
     return True
 
@@ -133,9 +153,20 @@ def _clear(layout: Layout, slots: Slots, level: int, slot: int) -> None:
 
 @inner
 def _text(
-    content: Bytes, place: int, end: int, layout: Layout, slots: Slots, stamps: Numbers, stack: Numbers, serial: int
+    content: Bytes,
+    place: int,
+    end: int,
+    layout: Layout,
+    slots: Slots,
+    stamps: Numbers,
+    strange: Numbers,
+    stack: Numbers,
+    serial: int,
 ) -> tuple[int, int]:
-    """One text: how it ended, and the serial number of the last object."""
+    """One text: how it ended, and the serial number of the last object.
+
+    Where it ends as strange, `strange` has the row's serial number at all columns with something unknown in them.
+    """
     base, value, size, used = slots
     kinds, first_child, children, _, inner, whole, scale, _, _, _, _ = layout
     place = _blank(content, place, end)
@@ -146,7 +177,7 @@ def _text(
     depth = 0
     # Of what is open: node, slot, serial number of the object or elements of the list so far, the child expected next.
     stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = 0, used[0] - 1, serial, first_child[0]
-    fresh = True
+    fresh, known = True, True
     while True:
         node, slot = stack[depth, 0], stack[depth, 1]
         place = _blank(content, place, end)
@@ -159,7 +190,7 @@ def _text(
             depth -= 1
             if depth < 0:
                 place = _blank(content, place, end)
-                return (_DONE if place == end else _DOUBTFUL), serial
+                return (_DOUBTFUL if place != end else _DONE if known else _STRANGE), serial
             continue
         if not fresh:
             if found != ord(","):
@@ -193,6 +224,9 @@ def _text(
                 place = _skip(content, place, end)
                 if place < 0:
                     return _DOUBTFUL, serial
+                known = False
+                if depth > 0:
+                    strange[stack[1, 0]] = stack[0, 2]
                 continue
             stack[depth, 3] = child + 1
             if stamps[child] == stack[depth, 2]:
@@ -220,6 +254,39 @@ def _text(
                 return _DOUBTFUL, serial
             value[base[child] + slot] = scalar
             size[base[child] + slot] = length
+
+
+@inner
+def _keep(
+    content: Bytes,
+    place: int,
+    end: int,
+    layout: Layout,
+    strange: Numbers,
+    serial: int,
+    unknown: Members,
+    row: int,
+) -> int:
+    """Go through a strange text again, so that the others need not note where members begin; returns how it ended."""
+    place = _blank(content, place, end) + 1
+    while True:
+        place = _blank(content, place, end)
+        if content[place] == ord("}"):
+            return _DONE
+        if content[place] == ord(","):
+            place = _blank(content, place + 1, end)
+        start = place
+        past, _ = _string(content, start, end)
+        child = _child(content, start + 1, past - 1, layout, 0, layout.first[0])
+        place = _skip(content, _name(content, start, end), end)
+        if place < 0:  # a known value may be longer than an unknown one
+            return _DOUBTFUL
+        if child < 0 or strange[child] == serial:
+            at = unknown.used[0]
+            if at == len(unknown.row):
+                return _FULL
+            unknown.row[at], unknown.start[at], unknown.size[at] = row, start, place - start
+            unknown.used[0] = at + 1
 
 
 @inner

@@ -14,7 +14,7 @@ from dagster_project.contract.dtypes import polars_schema
 from dagster_project.contract.json_schema import mismatches
 from dagster_project.contract.model import Column, Dataset
 from dagster_project.ingest.decode import Decoder
-from dagster_project.lake.specs import ERROR
+from dagster_project.lake.specs import ERROR, RESCUED
 from dagster_project.registry.schemas import Registry, Schemas, WriterSchema
 
 _MAGIC = b"\x00"
@@ -29,7 +29,8 @@ class Decodes(Protocol):
         """Decode a Binary series without nulls.
 
         Returns:
-            One row a payload, in order: the contract's columns (all null where the payload is poison) and `_error`.
+            One row a payload, in order: the contract's columns, `_rescued` (all null where the payload is poison) and
+            `_error`.
         """
         ...
 
@@ -125,7 +126,8 @@ class _Refusing:
     def decode(self, payloads: pl.Series) -> pl.DataFrame:
         rows = len(payloads)
         nothing = (pl.repeat(None, rows, dtype=kind).alias(name) for name, kind in self._schema.items())
-        return pl.select(*nothing, pl.repeat(self._reason, rows, dtype=pl.String).alias(ERROR))
+        rescued = pl.repeat(None, rows, dtype=pl.String).alias(RESCUED)
+        return pl.select(*nothing, rescued, pl.repeat(self._reason, rows, dtype=pl.String).alias(ERROR))
 
 
 def _schema_ids(payloads: pl.Series) -> pl.Series:

@@ -14,6 +14,8 @@ EVENT, POISON, TOMBSTONE = "event", "poison", "tombstone"
 ERROR = "_error"
 # The version of quarantine in which a row was released to Silver.
 RELEASE = "_release"
+# What a message has beyond its contract: a JSON object of the fields that the contract does not know, as they were sent.
+RESCUED = "_rescued"
 
 # Where a row comes from, and the batch that it came with; the same in Bronze, Silver and quarantine.
 COORDINATES: dict[str, pl.DataType] = {
@@ -60,7 +62,8 @@ def bronze(dataset: Dataset) -> TableSpec:
             **COORDINATES,
             "_ingested_at": TIMESTAMP,
             "_kind": pl.String(),
-            "_error": pl.String(),
+            ERROR: pl.String(),
+            RESCUED: pl.String(),
             **MESSAGE,
             **_contract_columns(dataset),
             **PARTITION,
@@ -78,7 +81,13 @@ def silver(dataset: Dataset) -> TableSpec:
     return TableSpec(
         layer="silver",
         name=dataset.name,
-        schema={**_contract_columns(dataset), **COORDINATES, "_deleted": pl.Boolean(), **PARTITION},
+        schema={
+            **_contract_columns(dataset),
+            **COORDINATES,
+            RESCUED: pl.String(),
+            "_deleted": pl.Boolean(),
+            **PARTITION,
+        },
         partition_by=KEYS,
         statistics=("_batch_id", dataset.event_time),
         description=dataset.description,

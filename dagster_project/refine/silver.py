@@ -23,6 +23,7 @@ from dagster_project.refine.merge import Merge, written
 from dagster_project.refine.plan import pending_files, progress, still_planned, within
 from dagster_project.refine.probe import hold, judged_through, open_regions, probe
 from dagster_project.refine.quarantine import PLACE, known, quarantine
+from dagster_project.refine.recover import COLUMNS, fingerprint, recover
 from dagster_project.refine.staging import new_rows, portions
 
 # Rows of one commit: bounds memory at some hundred MB whatever the backlog and however large a table partition is.
@@ -116,7 +117,9 @@ def _refine(
     silver = tables.silver
     there = _doubtful(files, tables.quarantine)
     in_quarantine = there.filter(pl.col(specs.RELEASE).is_null())
-    verdict = judge(dataset, _without_places(new_rows(tables.bronze, files, silver), in_quarantine))
+    fresh = recover(dataset, new_rows(tables.bronze, files, silver))
+    verdict = judge(dataset, _without_places(fresh, in_quarantine))
+    del fresh
     still_planned(silver, planned, progress(silver), keys_of(files))
     settled = _settled(files, planned)
     good, bad = verdict.good, _after(_without_places(verdict.bad, there), settled)
@@ -141,6 +144,7 @@ def _refine(
     moved |= freed(holds(cursors).keys() & through.keys(), version=silver.version + 1, judged={})
     published = tallies(_after(good, settled), bad, judged=judged, windows=before)
     moved |= window_cursors(before, published, dataset.breaker, ended=tripped)
+    moved[COLUMNS] = fingerprint(dataset)
     publish(silver, merged, through, cursors=moved, told=told)
     refined = Refined(
         read=dict(Counter(counts(good)) + Counter(counts(bad))),

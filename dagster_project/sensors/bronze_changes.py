@@ -12,6 +12,7 @@ from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, rectangles
 from dagster_project.lake.table import Table
 from dagster_project.refine.plan import pending_gold, pending_silver
+from dagster_project.refine.recover import outdated
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors.kafka_lag import INTERVAL_S, ingest_job_name
 from dagster_project.sensors.launch import Runs
@@ -89,7 +90,8 @@ def _work(
         keys = set(pending_silver(dataset, tables))
         for mart in by_rectangle(catalog, dataset):
             keys.update(pending_gold(mart, tables))
-        if len(keys) > _BACKLOG or Key(None, None) in keys or (keys and dataset.name in live):
+        gained = outdated(dataset, tables[f"silver/{dataset.name}"])
+        if gained or len(keys) > _BACKLOG or Key(None, None) in keys or (keys and dataset.name in live):
             yield master, [dg.RunRequest(job_name=master)], None
             continue
         refine = _range_runs(refine_job_name(dataset), keys, regions=dataset.regions)

@@ -21,7 +21,7 @@ from dagster_project.contract.dtypes import polars_schema
 from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Column, DataType
 from dagster_project.ingest import exact, scanner
-from dagster_project.ingest.decode import ERROR, Decoder
+from dagster_project.ingest.decode import ERROR, RESCUED, Decoder
 from dagster_project.settings import REPOSITORY
 
 CONTRACTS = {dataset.name: dataset.columns for dataset in load_catalog(REPOSITORY / "contracts").datasets}
@@ -213,8 +213,10 @@ def one_by_one(batch: list[bytes], name: str) -> list[dict[str, Any]]:
         try:
             rows.append({**exact.decode(payload, CONTRACTS[name]), ERROR: None})
         except exact.Rejected as reason:
-            rows.append({**dict.fromkeys(column.name for column in CONTRACTS[name]), ERROR: str(reason)})
-    return pl.DataFrame(rows, schema={**polars_schema(CONTRACTS[name]), ERROR: pl.String}).to_dicts()
+            rows.append({**dict.fromkeys(column.name for column in CONTRACTS[name]), RESCUED: None, ERROR: str(reason)})
+    return pl.DataFrame(
+        rows, schema={**polars_schema(CONTRACTS[name]), RESCUED: pl.String, ERROR: pl.String}
+    ).to_dicts()
 
 
 def by_column(batch: list[bytes], name: str) -> list[dict[str, Any]]:
@@ -401,7 +403,7 @@ def test_usual_spellings_leave_no_doubt(name: str, monkeypatch: pytest.MonkeyPat
 def test_the_reason_names_the_place_and_never_the_value(payload: bytes, reason: str) -> None:
     good = json.dumps(GOOD["orders"]).encode()
     before, poison, after = by_column([good, payload, good], "orders")
-    assert poison == {**dict.fromkeys(column.name for column in CONTRACTS["orders"]), ERROR: reason}
+    assert poison == {**dict.fromkeys(column.name for column in CONTRACTS["orders"]), RESCUED: None, ERROR: reason}
     assert before == after
     assert before[ERROR] is None
 

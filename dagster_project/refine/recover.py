@@ -1,0 +1,105 @@
+"""Values of columns that a contract has gained, from what was rescued before it knew them."""
+
+from __future__ import annotations
+
+import hashlib
+
+import polars as pl
+
+from dagster_project.contract.dtypes import polars_schema
+from dagster_project.contract.model import Dataset
+from dagster_project.ingest.decode import Decoder
+from dagster_project.lake import specs
+from dagster_project.lake.keys import Key, keys_of
+from dagster_project.lake.specs import ERROR, RESCUED
+from dagster_project.lake.storage import Storage
+from dagster_project.lake.table import Table
+from dagster_project.quality.gate import judge
+from dagster_project.refine.cursors import cursor_name
+
+# The cursor that says with which columns Silver was written last.
+COLUMNS = "columns"
+# Rows of one commit: bounds memory at some hundred MB whatever the table.
+_ROWS = 500_000
+_AT = "_at"
+
+
+def fingerprint(dataset: Dataset) -> int:
+    """A number that changes with the contract's columns, small enough for a cursor."""
+    text = repr(sorted((name, str(dtype)) for name, dtype in polars_schema(dataset.columns).items()))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
+
+
+def recover(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with what the contract knows by now of their `_rescued`; where a value does not fit, the row stays as it is.
+
+    Args:
+        rows: with Silver's columns at least.
+    """
+    if rows[RESCUED].null_count() == len(rows):
+        return rows
+    some = rows.with_row_index(_AT).filter(pl.col(RESCUED).is_not_null())
+    decoded = Decoder(dataset.columns).decode(some[RESCUED].cast(pl.Binary))
+    fits = decoded[ERROR].is_null()
+    some, decoded = some.filter(fits), decoded.filter(fits)
+    names = [column.name for column in dataset.columns]
+    better = some.with_columns(
+        *(pl.coalesce(decoded[name], pl.col(name)).alias(name) for name in names), decoded[RESCUED]
+    )
+    # Each row from where it is known: the better ones stand behind all others.
+    behind = pl.int_range(len(rows), len(rows) + len(better), dtype=pl.UInt32, eager=True)
+    order = pl.int_range(len(rows), dtype=pl.UInt32, eager=True).scatter(better[_AT], behind)
+    return pl.concat([rows, better.drop(_AT)])[order]
+
+
+def outdated(dataset: Dataset, silver: Table | None) -> bool:
+    """Whether the contract's columns have changed since Silver was last written."""
+    return silver is not None and silver.cursors().get(COLUMNS) != fingerprint(dataset)
+
+
+def backfill(dataset: Dataset, *, storage: Storage) -> dict[Key, int]:
+    """Bring Silver's older rows to the columns that the contract has now; does nothing where they have them.
+
+    A row that would then break a rule stays as it was: what it says is still in `_rescued`.
+
+    Returns:
+        By table partition, how many rows have gained a value.
+
+    Raises:
+        StaleCursorError: another run works on the same table; it goes on, this one ends.
+    """
+    silver = Table.find(specs.silver(dataset), storage=storage)
+    if silver is None or not outdated(dataset, silver):
+        return {}
+    silver = Table.open(specs.silver(dataset), storage=storage)
+    filled: dict[Key, int] = {}
+    for portion in _portions(silver):
+        rows = silver.rows(portion).collect(engine="in-memory")
+        better = recover(dataset, rows).with_row_index(_AT)
+        gained = better.filter(better[RESCUED].ne_missing(rows[RESCUED]))
+        gained = judge(dataset, gained).good
+        if gained.is_empty():
+            continue
+        rest = rows.with_row_index(_AT).join(gained.select(_AT), on=_AT, how="anti")
+        version = silver.version + 1  # as in any commit of Silver, it is that or it is refused
+        silver.commit(
+            pl.concat([rest, gained]).drop(_AT),
+            remove=portion,
+            cursors={cursor_name("changed", key): version for key in keys_of(gained)},
+            metadata={"backfilled": len(gained)},
+        )
+        for date, region, count in gained.group_by(specs.KEYS).len().iter_rows():
+            key = Key(date, region)
+            filled[key] = filled.get(key, 0) + count
+    silver.commit(pl.DataFrame(schema=dict(silver.spec.schema)), cursors={COLUMNS: fingerprint(dataset)})
+    return filled
+
+
+def _portions(silver: Table) -> list[pl.DataFrame]:
+    """Files with something rescued, as many to a commit as fit into memory."""
+    holding = (
+        silver.rows(with_path=True).filter(pl.col(RESCUED).is_not_null()).select(pl.col("_path").unique()).collect()
+    )
+    files = silver.files().join(holding, left_on="path", right_on="_path", how="semi")
+    number = (pl.col("num_records").cum_sum() // _ROWS).alias("_portion")
+    return files.with_columns(number).partition_by("_portion", maintain_order=True, include_key=False)
