@@ -19,7 +19,7 @@ def broker_log(topic: str, cursor: Cursor, *, bootstrap_servers: str) -> pl.Data
     """Read the topic again, up to the cursor.
 
     Returns:
-        `place` and `content`, a hash of key and payload, of every message that a reader of committed messages sees.
+        `_place` and `content`, a hash of key and payload, of every message that a reader of committed messages sees.
     """
     # As it begins now: retention has gone on since the tables were read.
     first = Broker(bootstrap_servers).topic(topic).first
@@ -30,6 +30,6 @@ def broker_log(topic: str, cursor: Cursor, *, bootstrap_servers: str) -> pl.Data
         while True:
             fetched = fetcher.fetch(_LIMITS)
             found = fetched.messages.select(place(), CONTENT)
-            parts.append(found.filter(pl.Series(window.has(found["place"].to_numpy()))))
+            parts.append(found.filter(pl.Series(window.has(found["_place"].to_numpy()))))
             if fetched.caught_up or all(fetched.next[partition] >= end for partition, end in cursor.next.items()):
                 return pl.concat(parts)

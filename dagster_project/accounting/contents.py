@@ -18,6 +18,7 @@ from dagster_project.ingest.fetch import Fetched
 from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
+from dagster_project.refine.recover import recover
 from dagster_project.topics.offsets import Offsets, place
 
 # Bronze rows that are decoded again at a time: bounds memory.
@@ -67,9 +68,9 @@ def _broker_differences(bronze: Evidence, topic: str, cursor: Cursor, *, bootstr
     different = [
         bronze.table.rows(part)
         .select(place(), CONTENT)
-        .join(log, on="place")
+        .join(log, on="_place")
         .filter(pl.col("content") != pl.col("content_right"))
-        .select("place")
+        .select("_place")
         .collect(engine="in-memory")
         for part in _portions(bronze.files)
     ]
@@ -91,28 +92,37 @@ def _value_differences(
             continue
         messages = Fetched(messages=rows.select(_MESSAGE), next={}, caught_up=True)
         decoded = decode(dataset, messages, decoder).with_columns(place())
-        known = [name for name in specs.silver(dataset).schema if name in columns or name in specs.KEYS]
+        rows = recover(dataset, rows.with_columns(place()))
+        # What was rescued from an event may not fit the column that a later contract has for it; the event stays one.
+        unfit = rows.filter(pl.col(specs.RESCUED).is_not_null()).join(
+            decoded.filter(pl.col("_kind") == specs.POISON), on="_place", how="semi"
+        )
+        decoded = decoded.join(unfit, on="_place", how="anti")
+        all_known = specs.RESCUED in columns  # whatever the contract has gained since was rescued
+        known = [name for name in specs.silver(dataset).schema if all_known or name in columns or name in specs.KEYS]
         values = [name for name in known if not name.startswith("_") or name in _MESSAGE]
         sent = decoded.with_columns((pl.col("_kind") == specs.TOMBSTONE).alias("_deleted"))
-        wrong[BRONZE].append(_differences(rows.with_columns(place()), decoded, [*values, "_kind"]))
-        wrong[SILVER].append(_compare(silver, part, sent, [*values, "_deleted"]))
-        wrong[QUARANTINE].append(_compare(quarantine, part, sent, list(specs.MESSAGE)))
+        wrong[BRONZE].append(_differences(rows, decoded, [*values, "_kind"]))
+        wrong[SILVER].append(_differences(recover(dataset, _rows(silver, part, sent)), sent, [*values, "_deleted"]))
+        wrong[QUARANTINE].append(_differences(_rows(quarantine, part, sent), sent, list(specs.MESSAGE)))
     return {what: _offsets(found) for what, found in wrong.items()}
 
 
-def _compare(table: Evidence, part: pl.DataFrame, sent: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
-    """Rows in the same table partitions as some of Bronze's: where an event is depends on nothing but itself."""
+def _rows(table: Evidence, part: pl.DataFrame, sent: pl.DataFrame) -> pl.DataFrame:
+    """What became of events: rows in the same table partitions as Bronze's, as where an event is depends only on itself."""
     if table.table is None:
-        return sent.select("place").head(0)
+        return sent.clear()
     files = table.files.join(part.select(specs.KEYS).unique(), on=specs.KEYS, how="semi", nulls_equal=True)
-    rows = table.table.rows(files).with_columns(place()).select("place", *columns)
-    return _differences(rows.join(sent.lazy().select("place"), on="place", how="semi").collect(), sent, columns)
+    rows = table.table.rows(files).with_columns(place())
+    return rows.join(sent.lazy().select("_place"), on="_place", how="semi").collect()
 
 
 def _differences(found: pl.DataFrame, sent: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
-    both = found.select("place", *columns).join(sent.select("place", *columns), on="place", suffix="_sent")
+    # Tables may hold fields of a newer contract, too.
+    own = (pl.col(name).cast(sent.schema[name]) for name in columns)
+    both = found.select("_place", *own).join(sent.select("_place", *columns), on="_place", suffix="_sent")
     unequal = [pl.col(name).ne_missing(pl.col(f"{name}_sent")) for name in columns]
-    return both.filter(pl.any_horizontal(unequal)).select("place")
+    return both.filter(pl.any_horizontal(unequal)).select("_place")
 
 
 def _alike(table: Table, files: pl.DataFrame, storage: Storage) -> Iterator[tuple[pl.DataFrame, frozenset[str]]]:

@@ -159,7 +159,7 @@ def _bronze(
     poison = pl.col("_kind") == specs.POISON
     waiting = rest.filter(~poison & (pl.col("_batch_id") > pl.col("_through")))
     return (
-        pl.concat([settled, rest.select("place")])["place"].sort().to_numpy(),
+        pl.concat([settled, rest.select("_place")])["_place"].sort().to_numpy(),
         Offsets.of_rows(rest.filter(poison)),
         Offsets.of_rows(waiting.filter(~pl.col("_held"))),
         Offsets.of_rows(waiting.filter("_held")),

@@ -46,7 +46,7 @@ def check_letters(dataset: Dataset, bronze: Evidence, *, bootstrap_servers: str)
         bronze.table.rows(bronze.files.filter(mayhold))
         .filter(pl.col("_kind") == specs.POISON)
         .select(place(), "_batch_id", *_BYTES)
-        .unique("place")
+        .unique("_place")
         .collect(engine="in-memory")
     )
     queue = dead_letters(dataset).name
@@ -66,21 +66,21 @@ def check_letters(dataset: Dataset, bronze: Evidence, *, bootstrap_servers: str)
     own = letters.filter(pl.col("topic_id") == cursor.topic_id).with_columns(place())
     # Of batches that came after Bronze was looked at nothing can be said.
     own = own.filter(pl.col("_batch_id") <= cursor.batch_id)
-    first = own.unique("place", keep="first", maintain_order=True)
-    both = first.join(poison, on="place", suffix="_bronze")
+    first = own.unique("_place", keep="first", maintain_order=True)
+    both = first.join(poison, on="_place", suffix="_bronze")
     other = both.filter(pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_bronze")) for name in _BYTES))
-    doubled = own.filter(pl.col("place").is_duplicated()).unique("place")
+    doubled = own.filter(pl.col("_place").is_duplicated()).unique("_place")
     problems = [
-        *_named(f"{queue} has no letter for", Offsets.of_rows(due.join(own, on="place", how="anti"))),
+        *_named(f"{queue} has no letter for", Offsets.of_rows(due.join(own, on="_place", how="anti"))),
         *_named(f"{queue} has more than one letter for", Offsets.of_rows(doubled)),
         *_named(f"{queue} has letters with other bytes than Bronze has at", Offsets.of_rows(other)),
         *_named(
             f"{queue} has letters for what is no poison in Bronze:",
-            Offsets.of_rows(first.join(poison, on="place", how="anti")),
+            Offsets.of_rows(first.join(poison, on="_place", how="anti")),
         ),
     ]
     # A letter of a batch after the cursor was sent while this was read.
-    waiting = poison.filter(pl.col("_batch_id") > sent).join(own, on="place", how="anti")
+    waiting = poison.filter(pl.col("_batch_id") > sent).join(own, on="_place", how="anti")
     return Letters(found=len(own), pending=len(waiting), problems=tuple(problems))
 
 

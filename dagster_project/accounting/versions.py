@@ -16,9 +16,9 @@ KEY = "_key_hash"
 
 
 def versions(dataset: Dataset, silver: Evidence) -> pl.DataFrame:
-    """`place, _deleted`, a hash of the merge key, and the version time of each row."""
+    """`_place, _deleted`, a hash of the merge key, and the version time of each row."""
     if silver.table is None:
-        schema = {"place": pl.Int64, "_deleted": pl.Boolean, KEY: pl.UInt64}
+        schema = {"_place": pl.Int64, "_deleted": pl.Boolean, KEY: pl.UInt64}
         return pl.DataFrame(schema={**schema, VERSION_TIME: specs.COORDINATES["_kafka_timestamp"]})
     rows = silver.table.rows(silver.files)
     return rows.select(place(), "_deleted", _key(dataset), version_time(dataset)).collect(engine="in-memory")
@@ -34,7 +34,7 @@ def superseded(dataset: Dataset, bronze: Evidence, left: Offsets, refined: pl.Da
     for part in portions.partition_by("_portion", include_key=False):
         rows = bronze.table.rows(part).select(place(), "_kind", _key(dataset), version_time(dataset))
         rest = rows.collect(engine="in-memory")
-        rest = rest.filter(pl.Series(left.has(rest["place"].to_numpy())))
+        rest = rest.filter(pl.Series(left.has(rest["_place"].to_numpy())))
         if rest.is_empty():
             continue
         winners = refined.join(rest.select(KEY), on=KEY, how="semi").unique(KEY)
@@ -59,8 +59,8 @@ def _goes_before(dataset: Dataset) -> pl.Expr:
 def _of_version(name: str, suffix: str) -> pl.Expr:
     return {
         VERSION_TIME: pl.col(f"{VERSION_TIME}{suffix}"),
-        "_kafka_offset": pl.col(f"place{suffix}") & MASK,
-        "_kafka_partition": pl.col(f"place{suffix}"),  # the Kafka partition first: and offsets are equal by then
+        "_kafka_offset": pl.col(f"_place{suffix}") & MASK,
+        "_kafka_partition": pl.col(f"_place{suffix}"),  # the Kafka partition first: and offsets are equal by then
     }[name]
 
 

@@ -105,10 +105,12 @@ def release(
 ) -> None:
     """Judge rows by the contract as it is now; those that pass go to Silver, each exactly once."""
     from dagster_project.refine.release import release as let_go
+    from dagster_project.services.registry import registry_of
 
     contract, storage = _found(dataset)
     progress(f"{dataset}: judging rows of the quarantine")
-    found = let_go(contract, storage=storage, where=where, dry_run=dry_run)
+    registry = registry_of(contract, Settings.from_environment())
+    found = let_go(contract, storage=storage, registry=registry, where=where, dry_run=dry_run)
     released, held = sum(found.released.values()), sum(found.held.values())
     if as_json:
         counts: dict[str, Any] = {**vars(found), "released": _named(found.released), "held": _named(found.held)}

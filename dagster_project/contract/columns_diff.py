@@ -70,7 +70,10 @@ def _compare_types(path: str, old: DataType, new: DataType) -> Iterator[Change]:
     elif old != new:
         what = f"{describe(old)} → {describe(new)}"
         if _is_wider(old, new):
-            yield additive(path, f"widened: {what}", "every value of the old type is one of the new, exactly")
+            # delta-rs writes no tables with the feature typeWidening, without which files of the old type are unreadable.
+            yield breaking(
+                path, f"widened: {what}", "tables keep the type they were made with; add a column of the new one"
+            )
         elif _is_wider(new, old):
             yield breaking(path, f"narrowed: {what}", "values that were good no longer fit")
         else:
@@ -78,7 +81,7 @@ def _compare_types(path: str, old: DataType, new: DataType) -> Iterator[Change]:
 
 
 def _is_wider(old: DataType, new: DataType) -> bool:
-    """Whether Delta can widen a column in place. Source: the protocol's table of supported type changes (typeWidening)."""
+    """Whether every value of the old type is one of the new, exactly."""
     match old.kind, new.kind:
         case "integer", "integer":
             return new.bits > old.bits

@@ -1,7 +1,7 @@
 """Comparing two versions of a contract.
 
-The rule: additive is what leaves every message valid that was valid before, and every query that ran before running with the
-same meaning. Whatever cannot be shown to do so is breaking.
+The rule: additive is what leaves every message valid that was valid before, every query that ran before running with the
+same meaning, and every table where it is. Whatever cannot be shown to do so is breaking.
 """
 
 from __future__ import annotations

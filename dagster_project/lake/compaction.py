@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import polars as pl
-import pyarrow as pa
 
 from dagster_project.contract.model import DATE_COLUMN
 from dagster_project.errors import StaleCursorError
@@ -68,8 +67,6 @@ def compact(spec: TableSpec, *, storage: Storage, rehearse: bool = False) -> Ite
     table = Table.find(spec, storage=storage)
     if table is None:
         return
-    # With the columns that the table has, for files may hold one that the contract has dropped.
-    table.spec = replace(spec, schema=_stored_schema(table))
     if rehearse:
         yield from (_describe(table, portion) for portion in portions(table))
         return
@@ -128,8 +125,3 @@ def _describe(table: Table, portion: pl.DataFrame) -> Compacted:
         rows=int(portion["num_records"].sum()),
         bytes=int(portion["size_bytes"].sum()),
     )
-
-
-def _stored_schema(table: Table) -> pl.Schema:
-    fields = pa.schema(table.delta.schema().to_arrow())
-    return pl.DataFrame(fields.empty_table()).schema

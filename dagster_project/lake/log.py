@@ -33,6 +33,11 @@ class Commit:
     cursors: Mapping[str, int]
     upgrade: bool = False
 
+    @property
+    def only_columns(self) -> bool:
+        """Whether it did nothing but add columns to the table."""
+        return self.info.get("operation") == "ADD COLUMN"
+
 
 def path_of(uri: str, version: int) -> str:
     """Where the log of a table keeps a commit."""

@@ -51,8 +51,9 @@ def _register(connection: duckdb.DuckDBPyConnection, spec: TableSpec, storage: S
     if table is None:
         connection.register(name, pl.DataFrame(schema=dict(spec.schema)).to_arrow())
     else:
-        # Scanned while the query runs, with its columns and filters pushed down.
-        connection.register(name, table.delta.to_pyarrow_dataset())
+        # Read while the query runs, and only its columns. Not as delta-rs's data set: where the log has no bounds of a
+        # column, as is so for most, that takes every filter on it for one that no row passes.
+        connection.register(name, table.rows())
 
 
 def _views(connection: duckdb.DuckDBPyConnection, name: str) -> None:

@@ -7,20 +7,21 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 import fsspec
 import polars as pl
-from deltalake import DeltaTable, Schema
+from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from deltalake.table import ProtocolVersions
 from deltalake.transaction import RemoveAction
 
 from dagster_project.errors import LakeError, StaleCursorError
 from dagster_project.lake.actions import spelled
+from dagster_project.lake.columns import of_delta, strangers, to_delta, together
 from dagster_project.lake.files import write_files
 from dagster_project.lake.head import Head, HeadReader
 from dagster_project.lake.log import Commit, commits, path_of
@@ -35,8 +36,17 @@ _CHECKPOINT_EVERY = 20
 _CONFIGURATION = {"delta.checkpointInterval": str(_CHECKPOINT_EVERY)}
 # Features of tables beyond these versions of the protocol would have to be observed by whoever commits.
 _READER_VERSION, _WRITER_VERSION = 1, 2
-# By table, the digest of the version whose files were listed last: sensors look again and again, mostly at what they know.
-_FILES: dict[str, tuple[bytes, pl.DataFrame]] = {}
+# By table, what was listed last: sensors look again and again, mostly at what they know.
+_LISTINGS: dict[str, _Listing] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Listing:
+    """Files and columns of a version, which its digest names."""
+
+    digest: bytes
+    files: pl.DataFrame
+    columns: Mapping[str, pl.DataType]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +106,7 @@ class Table:
 
     @classmethod
     def open(cls, spec: TableSpec, *, storage: Storage) -> Table:
-        """The table, created if need be, with the columns that its contract has gained since.
+        """The table, created if need be, with the columns and nested fields that its contract has gained since.
 
         Raises:
             LakeError: the store cannot be written, or a column's type is not the contract's.
@@ -105,7 +115,7 @@ class Table:
         if table is None:
             DeltaTable.create(
                 storage.table(spec.layer, spec.name),
-                schema=_delta_schema(spec.schema),
+                schema=to_delta(spec.schema),
                 mode="ignore",  # two first writers may race; both then find the same table
                 partition_by=list(spec.partition_by),
                 configuration=_CONFIGURATION,
@@ -120,18 +130,36 @@ class Table:
         return table
 
     def _evolve(self) -> None:
-        present = {field.name: field for field in self.delta.schema().fields}
-        wanted = {field.name: field for field in _delta_schema(self.spec.schema).fields}
-        for name, field in wanted.items():
-            if name in present and present[name].type != field.type:
+        while True:
+            stored = of_delta(self.delta.schema())
+            for name in strangers(self.spec.schema, stored):
                 raise LakeError(
-                    f"{self.spec.layer}/{self.spec.name}: column {name} is {present[name].type}",
-                    expected=f"{field.type}, as in the contract",
+                    f"{self.spec.layer}/{self.spec.name}: column {name} is {stored[name]}",
+                    expected=f"{self.spec.schema[name]}, as in the contract",
                     remedy="give the new type to a new column, or to a new major version of the contract",
                 )
-        if added := [field for name, field in wanted.items() if name not in present]:
-            self.delta.alter.add_columns(added)
-            self.refresh()
+            wanted = together(self.spec.schema, stored)
+            added = {name: dtype for name, dtype in wanted.items() if stored.get(name) != dtype}
+            if not added:
+                return
+            read = self.version
+            try:
+                self.delta.alter.add_columns(to_delta(added).fields)
+            except (DeltaError, OSError) as error:
+                # Another run may have added the same ones, or others, in this moment.
+                self.refresh()
+                if self.version == read:
+                    raise LakeError(
+                        f"{self.spec.layer}/{self.spec.name}: columns {', '.join(added)} cannot be added: {error}",
+                        remedy="check the store; nothing was written, the next run starts from the committed state",
+                    ) from error
+            else:
+                self.refresh()
+
+    @property
+    def schema(self) -> Mapping[str, pl.DataType]:
+        """Columns of `rows`: those of the spec, with what only other versions of its contract have, and keep, in them."""
+        return together(self.spec.schema, self._listing().columns)
 
     @property
     def version(self) -> int:
@@ -202,10 +230,15 @@ class Table:
 
     def files(self) -> pl.DataFrame:
         """One row a file: `path, size_bytes, num_records`, the partition columns, `min.` and `max.` of the statistics."""
-        known = _FILES.get(self.uri)
-        if known is None or known[0] != self._head.digest:
-            known = _FILES[self.uri] = (self._head.digest, self._listed())
-        return known[1]
+        return self._listing().files
+
+    def _listing(self) -> _Listing:
+        known = _LISTINGS.get(self.uri)
+        if known is None or known.digest != self._head.digest:
+            columns = of_delta(self.delta.schema())
+            known = _Listing(digest=self._head.digest, files=self._listed(), columns=columns)
+            _LISTINGS[self.uri] = known
+        return known
 
     def _listed(self) -> pl.DataFrame:
         found = pl.DataFrame(self.delta.get_add_actions(flatten=True))
@@ -227,17 +260,17 @@ class Table:
         Args:
             with_path: add a column `_path`, the file that each row is in, as `files()` names it.
         """
-        files = self.files() if files is None else files
+        files, schema = self.files() if files is None else files, self.schema
         if files.is_empty():
-            return pl.LazyFrame(schema={**self.spec.schema, **({"_path": pl.String} if with_path else {})})
+            return pl.LazyFrame(schema={**schema, **({"_path": pl.String} if with_path else {})})
         prefix = f"{self.uri}/"
         frame = pl.scan_parquet(
             [prefix + unquote(path) for path in files["path"]],
-            schema={name: dtype for name, dtype in self.spec.schema.items() if name not in self.spec.partition_by},
+            schema={name: dtype for name, dtype in schema.items() if name not in self.spec.partition_by},
             hive_partitioning=True,
             hive_schema={name: self.spec.schema[name] for name in self.spec.partition_by},
             missing_columns="insert",  # files older than a column that the contract has gained
-            extra_columns="ignore",  # files with a column that the contract has dropped
+            cast_options=pl.ScanCastOptions(missing_struct_fields="insert"),
             include_file_paths="_path" if with_path else None,
             storage_options=dict(self._storage.options) or None,
         )
@@ -248,6 +281,7 @@ class Table:
         rows: pl.DataFrame | Iterable[pl.DataFrame],
         *,
         cursors: Mapping[str, int],
+        marks: Iterable[str] = (),
         remove: pl.DataFrame | None = None,
         metadata: Mapping[str, Any] | None = None,
         data_change: bool = True,
@@ -255,7 +289,9 @@ class Table:
         """Add rows, remove files and move cursors, all or nothing, against the version that this handle has read.
 
         Args:
-            rows: columns of the table's schema, in any order; may be empty. Of several frames no two are held at a time.
+            rows: columns of the spec, in any order, and any others that the table has; may be empty. Of several frames no
+                two are held at a time.
+            marks: cursors that get the version which this commit becomes.
             remove: files to take out, rows of `files()`.
             metadata: goes into the commit for people to read; nothing depends on it.
             data_change: whether the rows differ from those that are removed; false where only files are laid out anew.
@@ -270,7 +306,7 @@ class Table:
             action
             for frame in ([rows] if isinstance(rows, pl.DataFrame) else rows)
             for action in write_files(
-                frame.select(pl.col(name).cast(dtype) for name, dtype in self.spec.schema.items()),
+                self._fitting(frame),
                 filesystem=self._filesystem,
                 uri=self.uri,
                 partition_by=self.spec.partition_by,
@@ -282,13 +318,18 @@ class Table:
         if self.spec.many_writers and remove is not None and not remove.is_empty():
             cursors = {**cursors, _REMOVALS: self.version}
         commit_id = uuid.uuid4().hex
-        content = spelled(
-            [*adds, *self._removals(remove, data_change=data_change)],
-            cursors=cursors,
-            partition_by=self.spec.partition_by,
-            info={"commit_id": commit_id, **{name: str(value) for name, value in (metadata or {}).items()}},
-        )
-        version = self._publish(content, commit_id, cursors)
+        actions = [*adds, *self._removals(remove, data_change=data_change)]
+        named = tuple(marks)
+
+        def content(version: int) -> bytes:
+            return spelled(
+                actions,
+                cursors={**cursors, **dict.fromkeys(named, version)},
+                partition_by=self.spec.partition_by,
+                info={"commit_id": commit_id, **{name: str(value) for name, value in (metadata or {}).items()}},
+            )
+
+        version = self._publish(content, commit_id, {*cursors, *named})
         if version % _CHECKPOINT_EVERY == 0:
             # Beside what comes next, by a handle of its own: on a table of ten thousand files it takes as long as ten
             # commits. The process does not end before it; after a kill a later one, or the nightly upkeep, stands in.
@@ -296,13 +337,24 @@ class Table:
             threading.Thread(target=beside._checkpoint, name=f"checkpoint-{self.spec.name}").start()
         return version
 
-    def _publish(self, content: bytes, commit_id: str, cursors: Mapping[str, int]) -> int:
+    def _fitting(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows in the table's columns and types."""
+        # Where there is nothing of another contract in the rows, the table's own columns need not be looked up.
+        own = dict(rows.schema) == dict(self.spec.schema)
+        schema = self.spec.schema if own else self.schema
+        return rows.select(
+            pl.col(name).cast(dtype)
+            for name, dtype in schema.items()
+            if name in self.spec.schema or name in rows.columns
+        )
+
+    def _publish(self, content: Callable[[int], bytes], commit_id: str, cursors: set[str]) -> int:
         """Write a commit after the version that this handle has read, and read on; returns the commit's own version."""
         read = self.version
         while True:
             error: Exception | None = None
             try:
-                self._storage.create(path_of(self.uri, self.version + 1), content)
+                self._storage.create(path_of(self.uri, self.version + 1), content(self.version + 1))
             except Exception as raised:  # noqa: BLE001 botocore, aiohttp and s3fs raise many unrelated kinds
                 error = raised
             tried = self.version + 1
@@ -320,7 +372,9 @@ class Table:
                     f"{self.spec.layer}/{self.spec.name}: commit after version {read} failed: {error}",
                     remedy="check the store; nothing was written, the next run starts from the committed state",
                 ) from error
-            if not self.spec.many_writers or any(rival.upgrade or rival.cursors.keys() & cursors for rival in rivals):
+            # Those that added a column leave every row as it was; what is to be written lacks it, that is all.
+            writers = [rival for rival in rivals if not rival.only_columns]
+            if any(not self.spec.many_writers or rival.upgrade or rival.cursors.keys() & cursors for rival in writers):
                 raise StaleCursorError(
                     f"{self.spec.layer}/{self.spec.name}: another writer committed after version {read}",
                     expected="to be the only writer of these cursors; nothing was written",
@@ -371,8 +425,3 @@ def _unreadable(spec: TableSpec, storage: Storage, error: Exception) -> LakeErro
         expected="a Delta table whose log is whole",
         remedy=f"look at the store's own log, and at {storage.table(spec.layer, spec.name)}/_delta_log",
     )
-
-
-def _delta_schema(schema: Mapping[str, pl.DataType]) -> Schema:
-    # Nullable throughout: what must not be null is a row rule, judged before the commit and explained to people.
-    return Schema.from_arrow(pl.DataFrame(schema=dict(schema)).to_arrow(compat_level=pl.CompatLevel.oldest()).schema)

@@ -85,4 +85,4 @@ def record_gaps(
 def _read(bronze: Table, begin: Mapping[int, int]) -> Offsets:
     """Offsets with a row in Bronze, at least those from `begin` on."""
     files = bronze.files().filter(pl.col("max._kafka_offset") >= min(begin.values()))
-    return Offsets.of_places(bronze.rows(files).select(place()).collect(engine="in-memory")["place"].sort().to_numpy())
+    return Offsets.of_places(bronze.rows(files).select(place()).collect(engine="in-memory")["_place"].sort().to_numpy())

@@ -60,7 +60,7 @@ def compute(
         on = list(mart.partitioned_by)
         wanted = frame_of(portion).select(on)
         files = {name: silver.files().join(wanted, on=on, how="semi") for name, silver in silvers.items()}
-        rows = run_sql(mart, {name: silvers[name].rows(own).filter(~pl.col("_deleted")) for name, own in files.items()})
+        rows = run_sql(mart, {name: _input(silvers[name], own) for name, own in files.items()})
         _check_keys(mart, rows, wanted)
         gold.commit(
             rows,
@@ -78,6 +78,11 @@ def compute(
             read=sum(int(own["num_records"].sum()) for own in files.values()),
             inputs={name: silver.version for name, silver in silvers.items()},
         )
+
+
+def _input(silver: Table, files: pl.DataFrame) -> pl.LazyFrame:
+    """The contract's columns; Silver may have more, of a newer one."""
+    return silver.rows(files).filter(~pl.col("_deleted")).select(silver.spec.schema.keys())
 
 
 def run_sql(mart: Mart, inputs: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:

@@ -79,7 +79,7 @@ def merge(dataset: Dataset, silver: Table, rows: pl.DataFrame) -> Merge:
     rewritten = files.join(losers.select(pl.col(_PATH).unique().alias("path")), on="path", how="semi")
     touched = set(keys_of(added)) | set(keys_of(rewritten))
     return Merge(
-        added=added.select(silver.spec.schema.keys()),
+        added=added.select(silver.schema.keys()),
         rewritten=rewritten,
         losers=losers.select(key),
         touched=sorted(touched, key=str),
@@ -98,7 +98,7 @@ def written(merged: Merge, silver: Table) -> Iterator[pl.DataFrame]:
         if rows and rows + count > _ROWS:
             yield pl.concat(begun)
             begun, rows = [], 0
-        kept = silver.rows(file).join(merged.losers.lazy(), on=key, how="anti").select(silver.spec.schema.keys())
+        kept = silver.rows(file).join(merged.losers.lazy(), on=key, how="anti").select(silver.schema.keys())
         begun.append(kept.collect(engine="in-memory"))
         rows += len(begun[-1])
     if begun:

@@ -82,7 +82,7 @@ def quarantine(
     )
     done = progress(table)
     moved = {cursor_name("bronze", key): batch for key, batch in through.items() if batch > done.get(key, -1)}
-    table.commit(rows, cursors=moved, metadata={"rows": len(rows)})
+    table.commit(rows.select(table.spec.schema.keys()), cursors=moved, metadata={"rows": len(rows)})
 
 
 def _messages(bronze: Table, files: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:

@@ -17,8 +17,9 @@ from dagster_project.lake.table import Table
 from dagster_project.quality.gate import judge
 from dagster_project.refine.cursors import cursor_name
 
-# The cursor that says with which columns Silver was written last.
+# The cursor that says which columns all rows of Silver have been brought to.
 COLUMNS = "columns"
+_SEVERAL = 0  # runs with different contracts have written
 # Rows of one commit: bounds memory at some hundred MB whatever the table.
 _ROWS = 500_000
 _AT = "_at"
@@ -42,9 +43,16 @@ def recover(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
     decoded = Decoder(dataset.columns).decode(some[RESCUED].cast(pl.Binary))
     fits = decoded[ERROR].is_null()
     some, decoded = some.filter(fits), decoded.filter(fits)
-    names = [column.name for column in dataset.columns]
+    # An object has what was decoded now, unless another contract knew fields of it that this one does not.
+    wanted = polars_schema(dataset.columns)
+    newer = [name for name, dtype in wanted.items() if rows.schema[name] != dtype]
+    decoded = decoded.select(*(pl.col(name).cast(rows.schema[name]) for name in wanted), RESCUED)
     better = some.with_columns(
-        *(pl.coalesce(decoded[name], pl.col(name)).alias(name) for name in names), decoded[RESCUED]
+        *(
+            pl.coalesce(pl.col(name), decoded[name]) if name in newer else pl.coalesce(decoded[name], pl.col(name))
+            for name in wanted
+        ),
+        decoded[RESCUED],
     )
     # Each row from where it is known: the better ones stand behind all others.
     behind = pl.int_range(len(rows), len(rows) + len(better), dtype=pl.UInt32, eager=True)
@@ -53,8 +61,14 @@ def recover(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def outdated(dataset: Dataset, silver: Table | None) -> bool:
-    """Whether the contract's columns have changed since Silver was last written."""
+    """Whether there may be rows in Silver that were written without all of the contract's columns."""
     return silver is not None and silver.cursors().get(COLUMNS) != fingerprint(dataset)
+
+
+def columns_after(dataset: Dataset, silver: Table) -> int:
+    """The cursor `COLUMNS` of a commit that adds rows: it says nothing of those that were there before."""
+    own = fingerprint(dataset)
+    return own if silver.cursors().get(COLUMNS, own) == own else _SEVERAL
 
 
 def backfill(dataset: Dataset, *, storage: Storage) -> dict[Key, int]:
@@ -76,22 +90,22 @@ def backfill(dataset: Dataset, *, storage: Storage) -> dict[Key, int]:
     for portion in _portions(silver):
         rows = silver.rows(portion).collect(engine="in-memory")
         better = recover(dataset, rows).with_row_index(_AT)
-        gained = better.filter(better[RESCUED].ne_missing(rows[RESCUED]))
+        gained = better.filter(pl.any_horizontal(better[name].ne_missing(rows[name]) for name in rows.columns))
         gained = judge(dataset, gained).good
         if gained.is_empty():
             continue
         rest = rows.with_row_index(_AT).join(gained.select(_AT), on=_AT, how="anti")
-        version = silver.version + 1  # as in any commit of Silver, it is that or it is refused
         silver.commit(
             pl.concat([rest, gained]).drop(_AT),
             remove=portion,
-            cursors={cursor_name("changed", key): version for key in keys_of(gained)},
+            cursors={},
+            marks=[cursor_name("changed", key) for key in keys_of(gained)],
             metadata={"backfilled": len(gained)},
         )
         for date, region, count in gained.group_by(specs.KEYS).len().iter_rows():
             key = Key(date, region)
             filled[key] = filled.get(key, 0) + count
-    silver.commit(pl.DataFrame(schema=dict(silver.spec.schema)), cursors={COLUMNS: fingerprint(dataset)})
+    silver.commit(pl.DataFrame(schema=dict(silver.schema)), cursors={COLUMNS: fingerprint(dataset)})
     return filled
 
 

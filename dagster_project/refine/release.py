@@ -27,6 +27,7 @@ from dagster_project.refine.holds import holds
 from dagster_project.refine.merge import merge
 from dagster_project.refine.quarantine import PLACE, RELEASED, quarantined, released_through
 from dagster_project.refine.silver import counts, publish
+from dagster_project.refine.staging import columns_of
 from dagster_project.topics.offsets import place
 
 _T = TypeVar("_T")
@@ -54,8 +55,13 @@ class Released:
     held: dict[Key, int] = field(default_factory=dict)
 
 
-def release(dataset: Dataset, *, storage: Storage, where: str | None = None, dry_run: bool = False) -> Released:
+def release(
+    dataset: Dataset, *, storage: Storage, registry: str = "", where: str | None = None, dry_run: bool = False
+) -> Released:
     """Judge quarantined rows by the present contract, and bring those that pass to Silver, each exactly once.
+
+    Args:
+        registry: URL of the schema registry, where the contract's messages name schemas.
 
     Raises:
         LakeError: the SQL does not run.
@@ -63,21 +69,21 @@ def release(dataset: Dataset, *, storage: Storage, where: str | None = None, dry
         StaleCursorError: others commit all the time; nothing is lost, and a further release goes on.
     """
     if dry_run:
-        return _let_go(dataset, storage, where, dry_run=True)
-    resumed = _again(lambda: _arrive(dataset, storage))
-    found = _again(lambda: _let_go(dataset, storage, where, dry_run=False))
+        return _let_go(dataset, storage, where, registry=registry, dry_run=True)
+    resumed = _again(lambda: _arrive(dataset, storage, registry=registry))
+    found = _again(lambda: _let_go(dataset, storage, where, registry=registry, dry_run=False))
     if found.released:
-        _again(lambda: _arrive(dataset, storage))
+        _again(lambda: _arrive(dataset, storage, registry=registry))
     return replace(found, resumed=resumed)
 
 
-def _let_go(dataset: Dataset, storage: Storage, where: str | None, *, dry_run: bool) -> Released:
+def _let_go(dataset: Dataset, storage: Storage, where: str | None, *, registry: str, dry_run: bool) -> Released:
     """Judge rows, and mark those that may leave."""
     rows = quarantined(dataset, storage=storage, where=where)
     if rows.is_empty():
         return Released(judged=0)
     silver = Table.open(specs.silver(dataset), storage=storage)
-    events, poison = _decoded(dataset, rows, silver)
+    events, poison = _decoded(dataset, rows, silver, registry=registry)
     verdict = judge(dataset, events)
     passing = without(verdict.good, holds(silver.cursors()))
     found = audited(dataset, silver, passing, holdable=passing, storage=storage)
@@ -102,7 +108,7 @@ def _mark(quarantine: Table, rows: pl.DataFrame) -> None:
     quarantine.commit(kept, remove=files, cursors={"release": mark}, metadata={"released": len(rows)})
 
 
-def _arrive(dataset: Dataset, storage: Storage) -> int:
+def _arrive(dataset: Dataset, storage: Storage, *, registry: str) -> int:
     """Merge what was marked and Silver has not taken over; returns how many rows."""
     quarantine = Table.find(specs.quarantine(dataset), storage=storage)
     if quarantine is None:
@@ -111,7 +117,7 @@ def _arrive(dataset: Dataset, storage: Storage) -> int:
     marked = quarantine.rows().filter(pl.col(specs.RELEASE) > released_through(silver)).collect(engine="in-memory")
     if marked.is_empty():
         return 0
-    rows, poison = _decoded(dataset, marked, silver)
+    rows, poison = _decoded(dataset, marked, silver, registry=registry)
     if poison:
         raise ContractError(
             f"{dataset.name}: {len(poison)} rows that were released can no longer be decoded: {poison[0]}",
@@ -124,17 +130,19 @@ def _arrive(dataset: Dataset, storage: Storage) -> int:
     return len(rows)
 
 
-def _decoded(dataset: Dataset, rows: pl.DataFrame, silver: Table) -> tuple[pl.DataFrame, list[str]]:
+def _decoded(
+    dataset: Dataset, rows: pl.DataFrame, silver: Table, *, registry: str
+) -> tuple[pl.DataFrame, list[str]]:
     """Quarantined rows in Silver's columns, by the present contract; and the reasons of those that do not fit it."""
-    from dagster_project.ingest.decode import Decoder
+    from dagster_project.ingest.wire import decoder_of
 
     messages = Fetched(messages=rows.select(_MESSAGE), next={}, caught_up=True)
-    decoded = decode(dataset, messages, Decoder(dataset.columns)).with_columns(
+    decoded = decode(dataset, messages, decoder_of(dataset, registry=registry)).with_columns(
         rows["_batch_id"], pl.lit(value=False).alias("_deleted")
     )
     is_poison = pl.col("_kind") == specs.POISON
     errors = decoded.filter(is_poison)[specs.ERROR].str.split(":").list.first()
-    return decoded.filter(~is_poison).select(silver.spec.schema.keys()), errors.to_list()
+    return decoded.filter(~is_poison).select(columns_of(silver, decoded.columns)), errors.to_list()
 
 
 def _again(step: Callable[[], _T]) -> _T:

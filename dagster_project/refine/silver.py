@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from dagster_project.contract.model import Dataset
 from dagster_project.lake import specs
+from dagster_project.lake.columns import together
 from dagster_project.lake.keys import Key, frame_of, keys_of
 from dagster_project.lake.storage import Storage
-from dagster_project.lake.table import Table
+from dagster_project.lake.table import Table, TableSpec
 from dagster_project.quality.gate import judge
 from dagster_project.refine.breaker import Tally, tallies, window_cursors, windows
 from dagster_project.refine.cursors import cursor_keys, cursor_name
@@ -23,7 +24,7 @@ from dagster_project.refine.merge import Merge, written
 from dagster_project.refine.plan import pending_files, progress, still_planned, within
 from dagster_project.refine.probe import hold, judged_through, open_regions, probe
 from dagster_project.refine.quarantine import PLACE, known, quarantine
-from dagster_project.refine.recover import COLUMNS, fingerprint, recover
+from dagster_project.refine.recover import COLUMNS, columns_after, recover
 from dagster_project.refine.staging import new_rows, portions
 
 # Rows of one commit: bounds memory at some hundred MB whatever the backlog and however large a table partition is.
@@ -78,7 +79,7 @@ def refine(
     bronze = Table.find(specs.bronze(dataset), storage=storage)
     if bronze is None:
         return
-    silver = Table.open(specs.silver(dataset), storage=storage)
+    silver = Table.open(_silver_spec(dataset, bronze), storage=storage)
     tables = _Tables(
         storage=storage, bronze=bronze, silver=silver, quarantine=Table.open(specs.quarantine(dataset), storage=storage)
     )
@@ -108,6 +109,13 @@ def refine(
         planned |= through
         rest |= refined.held.keys()
         yield refined
+
+
+def _silver_spec(dataset: Dataset, bronze: Table) -> TableSpec:
+    """With what Bronze has of newer contracts than this run's: it goes with its rows."""
+    spec = specs.silver(dataset)
+    values = {name: dtype for name, dtype in bronze.schema.items() if not name.startswith("_")}
+    return replace(spec, schema=together(spec.schema, values))
 
 
 def _refine(
@@ -144,7 +152,7 @@ def _refine(
     moved |= freed(holds(cursors).keys() & through.keys(), version=silver.version + 1, judged={})
     published = tallies(_after(good, settled), bad, judged=judged, windows=before)
     moved |= window_cursors(before, published, dataset.breaker, ended=tripped)
-    moved[COLUMNS] = fingerprint(dataset)
+    moved[COLUMNS] = columns_after(dataset, silver)
     publish(silver, merged, through, cursors=moved, told=told)
     refined = Refined(
         read=dict(Counter(counts(good)) + Counter(counts(bad))),
@@ -190,14 +198,11 @@ def publish(
     silver: Table, merged: Merge, through: Mapping[Key, int], *, cursors: Mapping[str, int], told: Mapping[str, str]
 ) -> None:
     """Commit a merge with all that it moves: what was read, what has changed, and more cursors."""
-    # This commit is refused unless it becomes exactly the next version, so it may name itself.
-    version = silver.version + 1
-    moved = {cursor_name("bronze", key): batch for key, batch in through.items()}
-    moved |= {cursor_name("changed", key): version for key in merged.touched}
     silver.commit(
         written(merged, silver),
         remove=merged.rewritten,
-        cursors={**moved, **cursors},
+        cursors={**{cursor_name("bronze", key): batch for key, batch in through.items()}, **cursors},
+        marks=[cursor_name("changed", key) for key in merged.touched],
         metadata={"rows": len(merged.added), **told},
     )
 

@@ -19,7 +19,7 @@ Places = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 def place() -> pl.Expr:
     """The columns `_kafka_partition, _kafka_offset` as one number that sorts like the two."""
-    return (pl.col("_kafka_partition").cast(pl.Int64) * (1 << _BITS) + pl.col("_kafka_offset")).alias("place")
+    return (pl.col("_kafka_partition").cast(pl.Int64) * (1 << _BITS) + pl.col("_kafka_offset")).alias("_place")
 
 
 def _none() -> Places:
@@ -43,8 +43,8 @@ class Offsets:
 
     @classmethod
     def of_rows(cls, rows: pl.DataFrame) -> Offsets:
-        """From a column `place`, in any order."""
-        return cls.of_places(rows["place"].sort().to_numpy())
+        """From a column `_place`, in any order."""
+        return cls.of_places(rows["_place"].sort().to_numpy())
 
     @classmethod
     def of_bounds(cls, start: Mapping[int, int], end: Mapping[int, int]) -> Offsets:

@@ -12,7 +12,11 @@ import pytest
 from dagster_project.contract.diff import compare
 from dagster_project.contract.history import broken_promises
 from dagster_project.contract.loader import load_contract
-from dagster_project.errors import ContractError
+from dagster_project.contract.model import Dataset
+from dagster_project.errors import ContractError, LakeError
+from dagster_project.lake import specs
+from dagster_project.lake.storage import Storage
+from dagster_project.lake.table import Table
 from tests.unit.lakes import CONTRACT, MART, SQL, write_project
 
 BASE = """
@@ -69,8 +73,8 @@ PAIRS = {
     "added required": (COUNT, f"{COUNT}\n      - {{name: note, logicalType: string, required: true}}", "breaking", "note", "added, required"),
     "removed": (f"      - {COUNT}\n", "", "breaking", "count", "removed"),
     "renamed": ("name: status,", "name: order_status,", "breaking", "status", "renamed to order_status"),
-    "widened integer": ("format: i32, ", "", "additive", "count", "widened: int → bigint"),
-    "widened decimal": ('"decimal(10, 2)", required', '"decimal(14, 4)", required', "additive", "amount", "widened: decimal(10, 2) → decimal(14, 4)"),
+    "widened integer": ("format: i32, ", "", "breaking", "count", "widened: int → bigint"),
+    "widened decimal": ('"decimal(10, 2)", required', '"decimal(14, 4)", required', "breaking", "amount", "widened: decimal(10, 2) → decimal(14, 4)"),
     "narrowed decimal": ('"decimal(10, 2)", required', '"decimal(9, 2)", required', "breaking", "amount", "narrowed: decimal(10, 2) → decimal(9, 2)"),
     "more decimals, fewer digits": ('"decimal(10, 2)", required', '"decimal(10, 4)", required', "breaking", "amount", "another type: decimal(10, 2) → decimal(10, 4)"),
     "another type": ("{name: status, logicalType: string, enum: [{value: open}, {value: closed}]}", "{name: status, logicalType: boolean}", "breaking", "status", "another type: string → boolean"),
@@ -90,7 +94,12 @@ PAIRS = {
     "rule only warns": ("severity: error", "severity: warning", "additive", "rule fair", "only warns"),
     "nested field added": (PRICE, f"{PRICE}\n            - {{name: tax, logicalType: string}}", "additive", "lines[].tax", "added, optional"),
     "nested field removed": (f"            - {PRICE}\n", "", "breaking", "lines[].price", "removed"),
-    "nested field widened": ('{name: price, logicalType: number, physicalType: "decimal(10, 2)"}', '{name: price, logicalType: number, physicalType: "decimal(12, 2)"}', "additive", "lines[].price", "widened: decimal(10, 2) → decimal(12, 2)"),
+    "nested field widened": ('{name: price, logicalType: number, physicalType: "decimal(10, 2)"}', '{name: price, logicalType: number, physicalType: "decimal(12, 2)"}', "breaking", "lines[].price", "widened: decimal(10, 2) → decimal(12, 2)"),
+    "nested field added, required": (PRICE, f"{PRICE}\n            - {{name: tax, logicalType: string, required: true}}", "breaking", "lines[].tax", "added, required"),
+    "nested field renamed": ("name: price,", "name: prices,", "breaking", "lines[].price", "renamed to prices"),
+    "nested field required now": ("{name: price,", "{name: price, required: true,", "breaking", "lines[].price", "optional → required"),
+    "nested object added": (PRICE, f"{PRICE}\n            - {{name: tax, logicalType: object, properties: [{{name: rate, logicalType: number}}]}}", "additive", "lines[].tax", "added, optional"),
+    "nested length tightened": ("{name: sku, logicalType: string,", "{name: sku, logicalType: string, logicalTypeOptions: {maxLength: 3},", "breaking", "lines[].sku", "maxLength none → 3"),
     "another topic": ("shop.sales", "shop.sales.v2", "breaking", "topic", "shop.sales → shop.sales.v2"),
     "more Kafka partitions": ("partitions, value: 4", "partitions, value: 8", "additive", "Kafka partitions", "4 → 8"),
     "fewer Kafka partitions": ("partitions, value: 4", "partitions, value: 2", "breaking", "Kafka partitions", "4 → 2"),
@@ -116,6 +125,24 @@ def test_the_verdict_on_each_kind_of_change(tmp_path: Path, name: str) -> None:
     (change,) = compare(before, after)
     assert (change.verdict, change.path, change.what) == (verdict, path, what)
     assert change.reason
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_tables_take_what_is_additive_and_never_another_type(tmp_path: Path, name: str) -> None:
+    old, new, verdict, _, what = PAIRS[name]
+    before = load_contract(written(tmp_path, "before", BASE))
+    after = load_contract(written(tmp_path, "after", BASE.replace(old, new, 1)))
+    assert isinstance(before, Dataset)
+    assert isinstance(after, Dataset)
+    storage = Storage.at(str(tmp_path / "lake"))
+    for spec in (specs.bronze, specs.silver):
+        Table.open(spec(before), storage=storage)
+        if verdict == "additive":
+            found = Table.open(spec(after), storage=storage).schema
+            assert {name: found[name] for name in spec(after).schema} == spec(after).schema
+        elif "type: " in what or "ed: " in what:
+            with pytest.raises(LakeError):
+                Table.open(spec(after), storage=storage)
 
 
 def test_equal_contracts_have_no_change_and_breaking_ones_come_first(tmp_path: Path) -> None:

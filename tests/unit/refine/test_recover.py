@@ -120,3 +120,62 @@ def test_refining_all_of_bronze_again_gives_the_same_rows(lake: Lake) -> None:
     fresh.refine()
     wanted = found(fresh, "coupon", "sector", "level", specs.RESCUED, "_kafka_offset")
     assert {name: filled[name] for name in wanted} == wanted
+
+
+PLACE = Column(
+    name="place",
+    type=DataType(kind="struct", fields=(Column(name="city", type=DataType(kind="string")),)),
+)
+WITH_ZIP = replace(
+    PLACE, type=replace(PLACE.type, fields=(*PLACE.type.fields, Column(name="zip", type=DataType(kind="integer"))))
+)
+
+
+def test_a_nested_field_is_filled_in_beside_one_that_stays_unknown(lake: Lake) -> None:
+    known = gaining(lake, PLACE)
+    place = {"city": "Łódź", "zip": 7, "floor": 2}
+    known.arrive(with_(reading(9, "p"), place=place), with_(reading(10, "q"), place={"city": "Gdańsk"}))
+    known.refine()
+    backfill(known.dataset, storage=lake.storage)
+    richer = gaining(lake, WITH_ZIP)
+    assert sum(backfill(richer.dataset, storage=lake.storage).values()) == 1
+    filled = found(richer, "place", specs.RESCUED)
+    assert filled["p"][0] == {"city": "Łódź", "zip": 7}
+    assert json.loads(filled["p"][1]) == {"place": place}
+    assert filled["q"] == ({"city": "Gdańsk", "zip": None}, None)
+    # And a run that knows less takes nothing of it away, though it reads the same text anew.
+    backfill(known.dataset, storage=lake.storage)
+    assert found(richer, "place", specs.RESCUED) == filled
+
+
+def test_a_run_with_the_older_contract_takes_along_what_a_newer_one_has_read(lake: Lake) -> None:
+    richer = gaining(lake, COUPON, WITH_ZIP)
+    richer.arrive(
+        with_(reading(9, "f"), coupon="X9", place={"city": "a", "zip": 1, "floor": 2}), with_(reading(10, "a", at=9))
+    )
+    older = replace(gaining(lake, PLACE), cursor=richer.cursor)
+    older.refine()
+    assert found(richer, "coupon", "place")["f"] == ("X9", {"city": "a", "zip": 1})
+    older.arrive(with_(reading(11, "g", at=1), coupon="X0"), reading(12, "f", at=-1))
+    older.refine()
+    assert found(richer, "coupon")["f"] == ("X9",)
+    assert found(richer, "coupon", specs.RESCUED)["g"] == (None, '{"coupon": "X0"}')
+    backfill(richer.dataset, storage=lake.storage)
+    assert found(richer, "coupon", specs.RESCUED)["g"] == ("X0", None)
+
+
+def test_what_an_older_run_left_is_seen_though_a_newer_one_has_written_since(lake: Lake) -> None:
+    richer = gaining(lake, COUPON)
+    backfill(richer.dataset, storage=lake.storage)
+    lake.arrive(with_(reading(9, "f"), coupon="X9"))
+    lake.refine()
+    richer.cursor = lake.cursor
+    richer.arrive(with_(reading(10, "g"), coupon="X8"))
+    richer.refine()
+    assert outdated(richer.dataset, richer.silver)
+    backfill(richer.dataset, storage=lake.storage)
+    assert (found(richer, "coupon")["f"], found(richer, "coupon")["g"]) == (("X9",), ("X8",))
+    assert not outdated(richer.dataset, richer.silver)
+    richer.arrive(with_(reading(11, "h"), coupon="X7"))
+    richer.refine()
+    assert not outdated(richer.dataset, richer.silver)

@@ -16,7 +16,7 @@ sets = st.sets(st.tuples(st.integers(0, 2), st.integers(0, 12)))
 def of(places: set[Place]) -> Offsets:
     schema = {"_kafka_partition": pl.Int32, "_kafka_offset": pl.Int64}
     rows = pl.DataFrame(list(places), schema=schema, orient="row")
-    return Offsets.of_places(rows.select(place())["place"].sort().to_numpy())
+    return Offsets.of_places(rows.select(place())["_place"].sort().to_numpy())
 
 
 def back(offsets: Offsets) -> set[Place]:
