@@ -67,7 +67,9 @@ class AvroDecoder(Decoder):
         )
 
     def _fill(self, content: Bytes, offsets: Numbers, slots: Slots, unknown: Members, doubts: Marks) -> bool:
-        unknown.used[:] = 0  # a column for what the contract does not know is JSON's alone: it has no schema to be read by
+        unknown.used[:] = (
+            0  # a column for what the contract does not know is JSON's alone: it has no schema to be read by
+        )
         self._broken = np.zeros_like(doubts)
         return avro_scanner.scan(content, offsets, self._layout, self._program, slots, doubts, self._broken)
 

@@ -130,9 +130,7 @@ def _arrive(dataset: Dataset, storage: Storage, *, registry: str) -> int:
     return len(rows)
 
 
-def _decoded(
-    dataset: Dataset, rows: pl.DataFrame, silver: Table, *, registry: str
-) -> tuple[pl.DataFrame, list[str]]:
+def _decoded(dataset: Dataset, rows: pl.DataFrame, silver: Table, *, registry: str) -> tuple[pl.DataFrame, list[str]]:
     """Quarantined rows in Silver's columns, by the present contract; and the reasons of those that do not fit it."""
     from dagster_project.ingest.wire import decoder_of
 
