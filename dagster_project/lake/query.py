@@ -62,13 +62,12 @@ def _views(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     connection.execute(
         f'CREATE VIEW silver."{name}" AS SELECT * EXCLUDE (_deleted) FROM "_silver_{name}" WHERE NOT _deleted'
     )
-    # One place to look for everything that was held back: what could not be decoded, and what broke a rule. Arrow skips
-    # files for a plain IS NULL where only some values are null; a function is not handed down to it.
+    # One place to look for everything that was held back: what could not be decoded, and what broke a rule.
     coordinates = "_kafka_partition, _kafka_offset, _kafka_timestamp, _correlation_id, _batch_id"
     connection.execute(f"""
         CREATE VIEW quarantine."{name}" AS
         SELECT 'gate' AS stage, _reasons AS reasons, {coordinates}, event_date, region, _key, _payload
-        FROM "_quarantine_{name}" WHERE coalesce({specs.RELEASE}, 0) = 0
+        FROM "_quarantine_{name}" WHERE {specs.RELEASE} IS NULL
         UNION ALL BY NAME
         SELECT 'decode' AS stage, [_error] AS reasons, {coordinates}, event_date, region, _key, _payload
         FROM "_bronze_{name}" WHERE _kind = '{specs.POISON}'

@@ -19,16 +19,12 @@ QUICK = (
     "kill-bronze-after-commit",
     "kill-silver-before-commit",
     "kill-at-random",
-    "kill-outbox-sent",
     "kill-outbox-committed",
     "two-ingests-at-once",
     "zombie-ingest-fetched",
     "s3-answer-lost-bronze-commit",
-    "s3-answer-lost-silver-commit",
-    "s3-503-gold-data",
     "s3-reset-bronze-data",
     "transaction-aborted",
-    "clock-two-days-ahead",
     "leader-killed-while-reading",
 )
 
