@@ -110,7 +110,7 @@ def _gold(module: Any) -> None:
 
 
 def _silver(module: Any) -> None:
-    module.merge = _around(module.merge, lambda *_, **__: "silver.merging", lambda *_, **__: "silver.merged")
+    module.audited = _around(module.audited, lambda *_, **__: "silver.merging", lambda *_, **__: "silver.merged")
 
 
 def _compaction(module: Any) -> None:

@@ -22,7 +22,7 @@ from dagster_project.lake.storage import Storage
 from dagster_project.refine import gold, silver
 
 # Where a run holds what it has read and has not written it yet.
-MOMENTS = {"fetched": (bronze, "place"), "judged": (silver, "merge"), "computed": (gold, "run_sql")}
+MOMENTS = {"fetched": (bronze, "place"), "judged": (silver, "audited"), "computed": (gold, "run_sql")}
 ROWS = 500
 
 
