@@ -15,7 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer
+from kafka.structs import TopicPartition
 
 from benchmarks.peers.protocol import Drain, Task, serve
 from benchmarks.peers.rows import BAD, BRONZE, GOLD, SILVER, Row, revenue_daily, take
@@ -74,7 +75,7 @@ def prepare(task: Task) -> Drain:
             rows.clear()
             bad.clear()
 
-        while any(consumer.position(partition) < task.end[partition.partition] for partition in partitions):
+        while any((consumer.position(partition) or 0) < task.end[partition.partition] for partition in partitions):
             for message in consumer:
                 take(
                     message.value or b"",
