@@ -52,11 +52,12 @@ def _examine(spec: TableSpec, *, storage: Storage, thorough: bool) -> Evidence:
     uri = storage.table(spec.layer, spec.name)
     filesystem = storage.filesystem()
     # The table before the listing: its files were all there by then.
-    table, failure = None, ""
+    table, files, failure = None, pl.DataFrame(), ""
     try:
         table = Table.find(spec, storage=storage)
+        files = files if table is None else table.files()
     except LakehouseError as error:
-        failure = error.found
+        table, failure = None, error.found
     try:
         listed = cast("dict[str, dict[str, Any]]", filesystem.find(uri, detail=True))
         stored = {path: int(info["size"] or 0) for path, info in listed.items()}
@@ -65,7 +66,6 @@ def _examine(spec: TableSpec, *, storage: Storage, thorough: bool) -> Evidence:
     problems = _log_problems(name, stored) or ([failure] if failure else [])
     if problems or table is None:
         return Evidence(table=None, files=pl.DataFrame(), problems=tuple(problems))
-    files = table.files()
     # Listings of object stores name the bucket, not the scheme; `_delta_log` tells where the table's own part begins.
     root = next((path.partition("/_delta_log/")[0] for path in stored if "/_delta_log/" in path), uri)
     sizes = {path.removeprefix(f"{root}/"): size for path, size in stored.items()}

@@ -194,6 +194,8 @@ def test_dagster_shows_all_that_follows_from_the_contracts(project: Project) -> 
 
     assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {
         *("kafka/readings", "bronze/readings", "dlq/readings", "silver/readings", "gold/usage_daily"),
+        *("expiry/readings", "upkeep/bronze_readings", "upkeep/ledger_readings", "upkeep/silver_readings"),
+        *("upkeep/quarantine_readings", "upkeep/gold_usage_daily"),
     }
     assert {key.name for key in graph.asset_check_keys} >= {
         "merge_key_unique",

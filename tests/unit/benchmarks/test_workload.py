@@ -19,6 +19,7 @@ from benchmarks.workload import TRANSACTION, Chunk, Workload
 from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Dataset
 from dagster_project.ingest import exact
+from dagster_project.lake.specs import RESCUED
 from dagster_project.settings import REPOSITORY
 
 # Three chunks, the last of them not full: orders go on in the next one.
@@ -62,6 +63,7 @@ def judged(payload: bytes, dataset: Dataset) -> tuple[str, dict[str, Any]]:
         row = exact.decode(payload, dataset.columns)
     except exact.Rejected:
         return "poison", {}
+    assert row.pop(RESCUED) is None
     if row["region"] not in dataset.regions:
         return "poison", {}
     lawful = (

@@ -25,7 +25,7 @@ from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Dataset
 from dagster_project.ingest.avro import AvroDecoder
 from dagster_project.ingest.avro_program import Unfit
-from dagster_project.lake.specs import ERROR
+from dagster_project.lake.specs import ERROR, RESCUED
 from tests import hostile
 from tests.unit.lakes import write_project
 
@@ -171,7 +171,9 @@ def written(schema: Schema, row: dict[str, Any]) -> bytes:
 
 def decoded(schema: Schema, dataset: Dataset, payloads: list[bytes]) -> list[dict[str, Any]]:
     series = pl.Series(payloads, dtype=pl.Binary)
-    return AvroDecoder(json.dumps(schema), dataset.columns).decode(series).to_dicts()
+    found = AvroDecoder(json.dumps(schema), dataset.columns).decode(series)
+    assert found[RESCUED].null_count() == len(found)
+    return found.drop(RESCUED).to_dicts()
 
 
 def by_fastavro(writer: Schema, reader: Schema, payload: bytes) -> dict[str, Any]:
