@@ -111,13 +111,13 @@ def account(
     """
 
     def look(*, thorough: bool) -> Account:
-        report(f"{dataset.name}: files and logs of the tables" + (", each file to its end" if thorough else ""))
+        report(f"{dataset.table}: files and logs of the tables" + (", each file to its end" if thorough else ""))
         tables = Snapshot.take(dataset, storage=storage, thorough=thorough)
         cursor = tables.cursor
         witnesses = Witnesses.ask(dataset, tables, topic=topic, storage=storage)
         start, end = ({}, {}) if cursor is None else (cursor.start, cursor.next)
         window = Offsets.of_bounds(start, end)
-        report(f"{dataset.name}: rows of Bronze, Silver and quarantine")
+        report(f"{dataset.table}: rows of Bronze, Silver and quarantine")
         lost = witnesses.ledger.offsets("lost")
         found = fates(
             dataset,
@@ -128,7 +128,7 @@ def account(
             lost=lost,
         )
         if witnesses.topic is not None:
-            report(f"{dataset.name}: the broker's log")
+            report(f"{dataset.table}: the broker's log")
         log = {} if cursor is None else witnesses.log(cursor, bootstrap_servers=bootstrap_servers)
         covered = {p: min(max(witnesses.ledger.covered.get(p, 0), start[p]), offset) for p, offset in end.items()}
         recorded = Offsets.of_bounds(start, covered)
@@ -137,7 +137,7 @@ def account(
         )
         differences: list[str] = []
         if payloads and cursor is not None:
-            report(f"{dataset.name}: keys and payloads, against the broker's; values, against their payloads")
+            report(f"{dataset.table}: keys and payloads, against the broker's; values, against their payloads")
             of = None if witnesses.topic is None else witnesses.topic.name
             differences = check_contents(
                 dataset,
@@ -164,7 +164,7 @@ def account(
         places = tiles(found, holes, window=window)
         counts = {name: len(offsets) for name, offsets in places.items()}
         return Account(
-            dataset=dataset.name,
+            dataset=dataset.table,
             offsets=len(window),
             bronze_rows=found.rows,
             expired=len(found.expired),

@@ -84,7 +84,7 @@ def fates(
         lost: given up by a person, so that nothing is claimed of them.
     """
     scopes = {} if silver.table is None else holds(silver.table.cursors())
-    places, poison, waiting, held = _bronze(bronze, progress(silver.table), scopes)
+    places, poison, waiting, held = _bronze(dataset, bronze, progress(silver.table), scopes)
     everything, twice = Offsets.of_places(places), _twice(places)
     was = {place: offsets - everything for place, offsets in (expired or {}).items()}
     deleted = Offsets.union(*was.values())
@@ -109,6 +109,8 @@ def fates(
     # Of what has expired only the ledger knows the key. A row that Silver had may have a newer version by now; of an
     # append-only dataset it has none and stays for ever, like what is in quarantine.
     fleeting = ("superseded",) if dataset.write_mode == "append" else ("superseded", "silver_rows")
+    if dataset.reads_payloads:  # what another major version had in quarantine may have been superseded here
+        fleeting = (*fleeting, "quarantined")
     overtaken = passed & Offsets.union(*(was.get(place, Offsets()) for place in fleeting))
     undone = passed & was.get("tombstones", Offsets())
     keys = refined[KEY]
@@ -134,7 +136,7 @@ def fates(
 
 
 def _bronze(
-    bronze: Evidence, done: Mapping[Key, int], scopes: Collection[Key]
+    dataset: Dataset, bronze: Evidence, done: Mapping[Key, int], scopes: Collection[Key]
 ) -> tuple[Places, Offsets, Offsets, Offsets]:
     """All places, sorted; those of poison; those that Silver has not looked at; and those that are held back."""
     if bronze.table is None:
@@ -156,7 +158,8 @@ def _bronze(
         .join(bounds.lazy(), on=specs.KEYS, nulls_equal=True)
         .collect(engine="in-memory")
     )
-    poison = pl.col("_kind") == specs.POISON
+    # Another major version's poison is a row like any other: it is in Silver here, or in quarantine.
+    poison = pl.lit(value=False) if dataset.reads_payloads else pl.col("_kind") == specs.POISON
     waiting = rest.filter(~poison & (pl.col("_batch_id") > pl.col("_through")))
     return (
         pl.concat([settled, rest.select("_place")])["_place"].sort().to_numpy(),

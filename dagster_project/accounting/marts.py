@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -11,6 +11,7 @@ from dagster_project.accounting.soundness import Evidence, examine
 from dagster_project.contract.model import DATE_COLUMN, Catalog, Dataset, Mart
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, frame_of
+from dagster_project.lake.serving import serving, view
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine.cursors import cursor_keys
@@ -51,13 +52,13 @@ def check_marts(
     rows = stale = 0
     problems: list[str] = []
     # The marts first: a run in between makes them stale, not newer than what they were computed from.
-    golds = {
-        mart: examine(specs.gold(mart), storage=storage, thorough=thorough) for mart in catalog.marts_of(dataset.name)
-    }
-    inputs = {name for mart in golds for name in mart.inputs}
+    served = serving(catalog, dataset.name, storage=storage)
+    marts = catalog.marts_of(dataset.name) if served.table == dataset.table else ()
+    golds = {mart: examine(specs.gold(mart), storage=storage, thorough=thorough) for mart in marts}
+    inputs = {name: serving(catalog, name, storage=storage) for mart in golds for name in mart.inputs}
     silvers = {
-        f"silver/{name}": examine(specs.silver(catalog.dataset(name)), storage=storage, thorough=thorough)
-        for name in inputs
+        f"silver/{name}": examine(specs.silver(version), storage=storage, thorough=thorough)
+        for name, version in inputs.items()
     }
     for mart, gold in golds.items():
         name = f"gold/{mart.name}"
@@ -73,7 +74,7 @@ def check_marts(
         problems += _ahead(mart, gold.table, tables)
         if deep and not gold.problems and not any(silvers[f"silver/{item}"].problems for item in mart.inputs):
             report(f"{dataset.name}: {name}, computed anew")
-            problems += _differences(mart, gold, tables, pending=pending)
+            problems += _differences(mart, gold, tables, pending=pending, catalog=catalog, versions=inputs)
     return Marts(rows=rows, stale=stale, problems=tuple(problems))
 
 
@@ -82,15 +83,24 @@ def _ahead(mart: Mart, gold: Table, tables: dict[str, Table | None]) -> list[str
     for name in mart.inputs:
         silver = tables[f"silver/{name}"]
         version = -1 if silver is None else silver.version
-        newest = max(cursor_keys(gold.cursors(), f"silver/{name}").values(), default=-1)
+        table = name if silver is None else silver.spec.name
+        newest = max(cursor_keys(gold.cursors(), f"silver/{table}").values(), default=-1)
         if newest > version:
             found.append(
-                f"gold/{mart.name} was computed from version {newest} of silver/{name}, which ends at version {version}"
+                f"gold/{mart.name} was computed from version {newest} of silver/{table}, which ends at version {version}"
             )
     return found
 
 
-def _differences(mart: Mart, gold: Evidence, tables: dict[str, Table | None], *, pending: list[Key]) -> list[str]:
+def _differences(
+    mart: Mart,
+    gold: Evidence,
+    tables: dict[str, Table | None],
+    *,
+    pending: list[Key],
+    catalog: Catalog,
+    versions: Mapping[str, Dataset],
+) -> list[str]:
     """Rows of the mart's current table partitions whose values are not what its SQL makes of Silver."""
     assert gold.table is not None
     silvers = {name: table for name in mart.inputs if (table := tables[f"silver/{name}"]) is not None}
@@ -104,7 +114,11 @@ def _differences(mart: Mart, gold: Evidence, tables: dict[str, Table | None], *,
     wrong: list[str] = []
     for part in portions.partition_by("_portion", maintain_order=True):
         frames = {
-            name: table.rows(table.files().join(part, on=DATE_COLUMN, how="semi")).filter(~pl.col("_deleted"))
+            name: view(
+                table.rows(table.files().join(part, on=DATE_COLUMN, how="semi")).filter(~pl.col("_deleted")),
+                catalog,
+                versions[name],
+            )
             for name, table in silvers.items()
         }
         wanted = run_sql(mart, frames)

@@ -56,7 +56,7 @@ class Snapshot:
                 name = f"{table.spec.layer}/{table.spec.name}"
                 found.append(f"{name} was computed from batch {newest} of Bronze, which ends at batch {last}")
         if self.bronze.table is not None and (gone := expired_unseen(self.bronze.table, progress(self.silver.table))):
-            name = self.bronze.table.spec.name
+            name = self.silver.table.spec.name if self.silver.table is not None else self.bronze.table.spec.name
             found.append(
                 f"silver/{name} has not read {len(gone)} table partitions that have expired in Bronze, the first {gone[0]}"
             )

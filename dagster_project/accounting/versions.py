@@ -8,6 +8,7 @@ from dagster_project.accounting.soundness import Evidence
 from dagster_project.contract.model import Dataset
 from dagster_project.lake import specs
 from dagster_project.refine.merge import VERSION_ORDER, VERSION_TIME, version_time
+from dagster_project.refine.payloads import read_again
 from dagster_project.topics.offsets import MASK, Offsets, place
 
 # Bronze rows whose keys are compared with Silver's at a time.
@@ -29,12 +30,14 @@ def superseded(dataset: Dataset, bronze: Evidence, left: Offsets, refined: pl.Da
     if not left or bronze.table is None:
         return Offsets(), Offsets()
     events, deletes = [Offsets()], [Offsets()]
-    files = bronze.files.filter(pl.col("max._kind") != specs.POISON)
+    files = bronze.files if dataset.reads_payloads else bronze.files.filter(pl.col("max._kind") != specs.POISON)
     portions = files.with_columns((pl.col("num_records").cum_sum() // _ROWS).alias("_portion"))
     for part in portions.partition_by("_portion", include_key=False):
         rows = bronze.table.rows(part).select(place(), "_kind", _key(dataset), version_time(dataset))
         rest = rows.collect(engine="in-memory")
         rest = rest.filter(pl.Series(left.has(rest["_place"].to_numpy())))
+        if dataset.reads_payloads:
+            rest = _judged_here(dataset, bronze.table.rows(part), rest)
         if rest.is_empty():
             continue
         winners = refined.join(rest.select(KEY), on=KEY, how="semi").unique(KEY)
@@ -43,6 +46,16 @@ def superseded(dataset: Dataset, bronze: Evidence, left: Offsets, refined: pl.Da
         events.append(Offsets.of_rows(beaten.filter(~deleted)))
         deletes.append(Offsets.of_rows(beaten.filter(deleted)))
     return Offsets.union(*events), Offsets.union(*deletes)
+
+
+def _judged_here(dataset: Dataset, bronze: pl.LazyFrame, rest: pl.DataFrame) -> pl.DataFrame:
+    """What another major version called poison has no key in Bronze: it is in its payload."""
+    poison = rest.filter(pl.col("_kind") == specs.POISON)
+    if poison.is_empty():
+        return rest
+    messages = bronze.filter(place().is_in(poison["_place"].implode())).collect(engine="in-memory")
+    again = read_again(dataset, messages).select(place(), "_kind", _key(dataset), version_time(dataset))
+    return pl.concat([rest.filter(pl.col("_kind") != specs.POISON), again.filter(pl.col("_kind") != specs.POISON)])
 
 
 def _goes_before(dataset: Dataset) -> pl.Expr:

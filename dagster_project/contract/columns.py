@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from open_data_contract_standard.model import SchemaProperty
 
-from dagster_project.contract.constraints import Report, compile_constraints
+from dagster_project.contract.constraints import Report, compile_constraints, renamed_from
 from dagster_project.contract.document import Steps
 from dagster_project.contract.model import Column, DataType
 
@@ -23,6 +23,10 @@ def compile_columns(properties: Sequence[SchemaProperty], path: Steps, report: R
     for index, name in enumerate(names):
         if name in names[:index]:
             report((*path, index, "name"), f"a second column {name!r}", "names that differ in more than case")
+    for index, column in enumerate(columns):
+        if column.renamed_from.lower() in names:
+            found = f"{column.name!r} is renamed from {column.renamed_from!r}, which is a column, too"
+            report((*path, index, "customProperties"), found, "a name that is no column any more")
     return columns
 
 
@@ -37,6 +41,7 @@ def _column(item: SchemaProperty, path: Steps, report: Report) -> Column:
         description=item.description or "",
         constraints=compile_constraints(item, data_type, path, report),
         classification=item.classification or "",
+        renamed_from=renamed_from(item, path, report),
     )
 
 

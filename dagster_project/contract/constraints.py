@@ -18,7 +18,7 @@ Report = Callable[[Steps, str, str], None]
 # Formats of the standard that are checked, as patterns.
 _FORMATS = {"uuid": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"}
 _DURATION = TypeAdapter(dt.timedelta)
-_NOT_IN_FUTURE = "notInFuture"
+_NOT_IN_FUTURE, _RENAMED_FROM = "notInFuture", "renamedFrom"
 # Steps of the path to a column, `schema[0].properties[2]`; what is nested has more.
 _TOP_LEVEL = 4
 
@@ -82,6 +82,8 @@ def compile_constraints(item: SchemaProperty, data_type: DataType, path: Steps, 
 def _tolerance(item: SchemaProperty, data_type: DataType, path: Steps, report: Report) -> dt.timedelta | None:
     for index, custom in enumerate(item.customProperties or ()):
         where = (*path, "customProperties", index)
+        if custom.property == _RENAMED_FROM:
+            continue
         if custom.property != _NOT_IN_FUTURE:
             report((*where, "property"), repr(custom.property), repr(_NOT_IN_FUTURE))
         elif data_type.kind not in ("timestamp", "date") or len(path) != _TOP_LEVEL:
@@ -92,6 +94,20 @@ def _tolerance(item: SchemaProperty, data_type: DataType, path: Steps, report: R
             except ValidationError:
                 report((*where, "value"), repr(custom.value), "an ISO 8601 duration, such as PT5M or PT0S")
     return None
+
+
+def renamed_from(item: SchemaProperty, path: Steps, report: Report) -> str:
+    """The name that a column had in the major version before; empty where it had this one, or is new."""
+    for index, custom in enumerate(item.customProperties or ()):
+        if custom.property == _RENAMED_FROM:
+            where = (*path, "customProperties", index)
+            if not isinstance(custom.value, str) or custom.value == item.name:
+                report((*where, "value"), repr(custom.value), "another name, which the column had before")
+            elif len(path) != _TOP_LEVEL:
+                report(where, f"{_RENAMED_FROM} of what is nested", "a column of its own")
+            else:
+                return custom.value
+    return ""
 
 
 def _bound(value: Any, data_type: DataType, path: Steps, report: Report) -> float | str | None:

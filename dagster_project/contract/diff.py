@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from dagster_project.contract.change import Change, additive, breaking
 from dagster_project.contract.columns_diff import compare_columns
-from dagster_project.contract.model import Dataset, Mart, SqlRule, Topic
+from dagster_project.contract.model import Dataset, Mart, SqlRule, Topic, major_of
 from dagster_project.contract.quality import Statistic, TableRule
 from dagster_project.errors import ContractError
 
@@ -41,12 +41,7 @@ def compare(old: Dataset | Mart, new: Dataset | Mart) -> tuple[Change, ...]:
 
 def is_major(old: str, new: str) -> bool:
     """Whether a version opens a new major one, in which everything may change."""
-    return _major(new) > _major(old)
-
-
-def _major(version: str) -> int:
-    digits = version.lstrip("v").partition(".")[0]
-    return int(digits) if digits.isdigit() else 0
+    return major_of(new) > major_of(old)
 
 
 def _kind(contract: Dataset | Mart) -> str:

@@ -10,6 +10,7 @@ from dagster_project.contract.document import Document, Problem, read, refuse
 from dagster_project.contract.dtypes import describe
 from dagster_project.contract.mart import compile_mart
 from dagster_project.contract.model import Catalog, Dataset, Mart
+from dagster_project.contract.versions import release_problems
 from dagster_project.errors import ContractError
 
 
@@ -27,7 +28,7 @@ def load_catalog(folder: Path) -> Catalog:
             documents[_kind(document)].append(document)
         except ContractError as error:
             problems.append(error.found)
-    datasets = _datasets(documents["topic"], problems)
+    datasets, successors = _datasets(documents["topic"], problems)
     marts: dict[str, Mart] = {}
     # A mart over a dataset whose contract is broken would only repeat that contract's problems.
     for document in documents["table"] if not problems else ():
@@ -40,26 +41,47 @@ def load_catalog(folder: Path) -> Catalog:
             marts[mart.name] = mart
     if problems:
         raise ContractError("\n".join(problems), remedy="mend the contracts named above, then run the command again")
-    return Catalog(datasets=tuple(datasets.values()), marts=tuple(marts.values()))
+    return Catalog(
+        datasets=tuple(datasets.values()), marts=tuple(marts.values()), successors=tuple(successors.values())
+    )
 
 
-def _datasets(documents: Sequence[Document], problems: list[str]) -> dict[str, Dataset]:
-    """Datasets by name; what is wrong goes to `problems`."""
-    datasets: dict[str, Dataset] = {}
-    topics: dict[str, Path] = {}
+def _datasets(documents: Sequence[Document], problems: list[str]) -> tuple[dict[str, Dataset], dict[str, Dataset]]:
+    """Datasets by name, and newer major versions of them; what is wrong goes to `problems`."""
+    compiled: list[tuple[Document, Dataset]] = []
     for document in documents:
         try:
-            dataset = compile_dataset(document)
-            _claim(document, "physicalName", dataset.topic.name, topics)
-            _claim(document, "name", dataset.name, {name: other.source for name, other in datasets.items()})
+            compiled.append((document, compile_dataset(document)))
+        except ContractError as error:
+            problems.append(error.found)
+    datasets: dict[str, Dataset] = {}
+    successors: dict[str, Dataset] = {}
+    topics: dict[str, Path] = {}
+    tables: dict[str, Path] = {}
+    first = {dataset.name: place for place, (_, dataset) in reversed(list(enumerate(compiled)))}
+    for document, dataset in sorted(compiled, key=lambda item: (first[item[1].name], item[1].major)):
+        older = datasets.get(dataset.name)
+        try:
+            _claim(document, "name", dataset.table, tables)
+            if older is None:
+                _claim(document, "physicalName", dataset.topic.name, topics)
+            elif dataset.name in successors:
+                problem = Problem(
+                    path=("version",),
+                    found=f"{dataset.name} has a third major version, {dataset.version}",
+                    expected="two at the most: retire the oldest one first",
+                )
+                raise refuse(document.source, document.lines, [problem])
+            elif found := list(release_problems(older, dataset)):
+                raise refuse(document.source, document.lines, found)
         except ContractError as error:
             problems.append(error.found)
         else:
-            datasets[dataset.name] = dataset
+            (datasets if older is None else successors)[dataset.name] = dataset
     if not problems:
         # What a contract refers to is there only once all have been read.
-        problems += (found for document in documents for found in _dangling(document, datasets))
-    return datasets
+        problems += (found for pair in compiled for found in _dangling(*pair, datasets))
+    return datasets, successors
 
 
 def load_contract(source: Path, *, datasets: Callable[[], Iterable[Dataset]] = tuple) -> Dataset | Mart:
@@ -90,9 +112,8 @@ def _kind(document: Document) -> str:
     return kind
 
 
-def _dangling(document: Document, datasets: Mapping[str, Dataset]) -> Iterator[str]:
+def _dangling(document: Document, dataset: Dataset, datasets: Mapping[str, Dataset]) -> Iterator[str]:
     """Rules that refer to a dataset, or a column of it, that is not there or has another type."""
-    dataset = next(dataset for dataset in datasets.values() if dataset.source == document.source)
     for rule in dataset.statistics:
         if rule.kind != "references":
             continue

@@ -67,7 +67,11 @@ class Constraints:
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column; nested ones have columns of their own in `type`."""
+    """One column; nested ones have columns of their own in `type`.
+
+    Attributes:
+        renamed_from: its name in the major version before; messages may carry either name.
+    """
 
     name: str
     type: DataType
@@ -75,6 +79,7 @@ class Column:
     description: str = ""
     constraints: Constraints = Constraints()
     classification: str = ""
+    renamed_from: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +169,40 @@ class Dataset:
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
 
+    @property
+    def routing(self) -> tuple[str, ...]:
+        """Columns that key, order and place rows: the same in all major versions."""
+        return tuple(dict.fromkeys((*self.merge_key, self.event_time, self.partition_time, self.region)))
+
+    @property
+    def major(self) -> int:
+        """The major version; 0 where the version says none."""
+        return major_of(self.version)
+
+    @property
+    def table(self) -> str:
+        """Name of the tables that are this major version's own, Silver and quarantine, such as `orders_v2`.
+
+        A contract whose messages name schemas evolves in the registry, and keeps its tables.
+        """
+        return self.name if self.topic.wire_format == "confluent" else table_of(self.name, self.major)
+
+    @property
+    def reads_payloads(self) -> bool:
+        """Whether Silver decodes Bronze's payloads itself: what is typed there may be another major version's."""
+        return self.table != self.name
+
+
+def major_of(version: str) -> int:
+    """The major version that a version belongs to; 0 where it names none."""
+    digits = version.lstrip("v").partition(".")[0]
+    return int(digits) if digits.isdigit() else 0
+
+
+def table_of(name: str, major: int) -> str:
+    """Name of the Silver and quarantine tables of one major version of a dataset."""
+    return name if major <= 1 else f"{name}_v{major}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mart:
@@ -190,13 +229,19 @@ class Mart:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
-    """All contracts of a project."""
+    """All contracts of a project.
+
+    Attributes:
+        datasets: one for each name; of two major versions the older one, which types Bronze.
+        successors: newer major versions of some of them.
+    """
 
     datasets: tuple[Dataset, ...] = field(default=())
+    successors: tuple[Dataset, ...] = field(default=())
     marts: tuple[Mart, ...] = field(default=())
 
     def dataset(self, name: str) -> Dataset:
-        """The dataset of this name.
+        """The dataset of this name, or the major version whose tables have it.
 
         Raises:
             ContractError: no contract has it.
@@ -204,11 +249,25 @@ class Catalog:
         for dataset in self.datasets:
             if dataset.name == name:
                 return dataset
+        for dataset in (*self.datasets, *self.successors):
+            if dataset.table == name:
+                return dataset
         raise ContractError(
             f"no dataset {name!r}",
             expected="one of " + ", ".join(dataset.name for dataset in self.datasets),
             remedy="add its contract, or set LAKEHOUSE_PROJECT to the folder that has it",
         )
+
+    def versions(self, name: str) -> tuple[Dataset, ...]:
+        """The major versions of a dataset, the older first: one, or two while a release is under way.
+
+        Raises:
+            ContractError: no contract has the name.
+        """
+        return (self.dataset(name), *(dataset for dataset in self.successors if dataset.name == name))
+
+    def every_version(self) -> tuple[Dataset, ...]:
+        return (*self.datasets, *self.successors)
 
     def marts_of(self, dataset: str) -> tuple[Mart, ...]:
         """Marts that read this dataset."""

@@ -121,7 +121,7 @@ def ingest(
                     coming = pool.submit(read, min(_GATHER_S, deadline - began))
                 if fetched.next != cursor.next:
                     after = replace(cursor, next=fetched.next, batch_id=cursor.batch_id + 1)
-                    rows = rows.with_columns(
+                    rows = rows.select(name for name in table.spec.schema if name in rows.columns).with_columns(
                         pl.lit(after.batch_id, pl.Int64).alias("_batch_id"),
                         pl.lit(dt.datetime.now(dt.UTC), TIMESTAMP).alias("_ingested_at"),
                     )

@@ -6,6 +6,7 @@ https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-d
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Protocol
 
 import polars as pl
@@ -41,9 +42,36 @@ def decoder_of(dataset: Dataset, *, registry: str) -> Decodes:
     Args:
         registry: URL of the registry that knows their schemas; not looked at where the contract needs none.
     """
+    if any(column.renamed_from for column in dataset.columns):
+        return _Renaming(dataset, decoder_of(_with_old_names(dataset), registry=registry))
     if dataset.topic.wire_format == "plain":
         return Decoder(dataset.columns)
     return WireDecoder(dataset, Registry(registry))
+
+
+def _with_old_names(dataset: Dataset) -> Dataset:
+    """The dataset with each renamed column twice: under its new name, and under the old one."""
+    plain = tuple(replace(column, renamed_from="", required=False) for column in dataset.columns)
+    old = tuple(
+        replace(column, name=column.renamed_from, renamed_from="", required=False)
+        for column in dataset.columns
+        if column.renamed_from
+    )
+    return replace(dataset, columns=plain + old)
+
+
+class _Renaming:
+    """Takes a renamed column from its new name, and where a message has none, from the old one."""
+
+    def __init__(self, dataset: Dataset, inner: Decodes) -> None:
+        self._names = {column.name: column.renamed_from for column in dataset.columns if column.renamed_from}
+        self._inner = inner
+
+    def decode(self, payloads: pl.Series) -> pl.DataFrame:
+        decoded = self._inner.decode(payloads)
+        return decoded.with_columns(pl.coalesce(new, old).alias(new) for new, old in self._names.items()).drop(
+            self._names.values()
+        )
 
 
 class WireDecoder:

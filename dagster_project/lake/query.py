@@ -5,9 +5,10 @@ from __future__ import annotations
 import duckdb
 import polars as pl
 
-from dagster_project.contract.model import Catalog
+from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.errors import LakeError
 from dagster_project.lake import specs
+from dagster_project.lake.serving import serving, view
 from dagster_project.lake.storage import LAYERS, Storage
 from dagster_project.lake.table import Table, TableSpec
 
@@ -23,16 +24,19 @@ def query(sql: str, *, catalog: Catalog, storage: Storage) -> pl.DataFrame:
         for layer in LAYERS:
             connection.execute(f"CREATE SCHEMA {layer}")
         for dataset in catalog.datasets:
-            for spec in (
-                specs.bronze(dataset),
-                specs.silver(dataset),
-                specs.quarantine(dataset),
-                specs.ledger(dataset),
-            ):
-                _register(connection, spec, storage)
-            _views(connection, dataset.name)
+            name, versions = dataset.name, catalog.versions(dataset.name)
+            for spec in (specs.bronze(dataset), specs.ledger(dataset)):
+                connection.register(f"_{spec.layer}_{name}", _rows(spec, storage))
+                connection.execute(f'CREATE VIEW {spec.layer}."{name}" AS FROM "_{spec.layer}_{name}"')
+            served = serving(catalog, name, storage=storage)
+            _silver(connection, name, view(_rows(specs.silver(served), storage), catalog, served))
+            _quarantine(connection, name, served, storage)
+            for version in versions if len(versions) > 1 or served.reads_payloads else ():
+                own = f"{name}_v{version.major}"
+                _silver(connection, own, _rows(specs.silver(version), storage))
+                _quarantine(connection, own, version, storage)
         for mart in catalog.marts:
-            _register(connection, specs.gold(mart), storage)
+            connection.register(f"_gold_{mart.name}", _rows(specs.gold(mart), storage))
             connection.execute(f'CREATE VIEW gold."{mart.name}" AS FROM "_gold_{mart.name}"')
         try:
             # Materialized before the connection closes, and through Arrow: lists and decimals keep their types.
@@ -45,30 +49,35 @@ def query(sql: str, *, catalog: Catalog, storage: Storage) -> pl.DataFrame:
             raise LakeError(str(error), expected="SQL over " + ", ".join(tables), remedy="correct the SQL") from error
 
 
-def _register(connection: duckdb.DuckDBPyConnection, spec: TableSpec, storage: Storage) -> None:
+def _rows(spec: TableSpec, storage: Storage) -> pl.LazyFrame:
+    """Read while the query runs, and only its columns.
+
+    Not as delta-rs's data set: where the log has no bounds of a column, as is so for most, that takes every filter on it for
+    one that no row passes.
+    """
     table = Table.find(spec, storage=storage)
-    name = f"_{spec.layer}_{spec.name}"
-    if table is None:
-        connection.register(name, pl.DataFrame(schema=dict(spec.schema)).to_arrow())
-    else:
-        # Read while the query runs, and only its columns. Not as delta-rs's data set: where the log has no bounds of a
-        # column, as is so for most, that takes every filter on it for one that no row passes.
-        connection.register(name, table.rows())
+    return pl.LazyFrame(schema=dict(spec.schema)) if table is None else table.rows()
 
 
-def _views(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    for layer in ("bronze", "ledger"):
-        connection.execute(f'CREATE VIEW {layer}."{name}" AS FROM "_{layer}_{name}"')
+def _silver(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.LazyFrame) -> None:
+    connection.register(f"_silver_{name}", rows)
     connection.execute(
         f'CREATE VIEW silver."{name}" AS SELECT * EXCLUDE (_deleted) FROM "_silver_{name}" WHERE NOT _deleted'
     )
-    # One place to look for everything that was held back: what could not be decoded, and what broke a rule.
+
+
+def _quarantine(connection: duckdb.DuckDBPyConnection, name: str, version: Dataset, storage: Storage) -> None:
+    """One place to look for everything that was held back: what could not be decoded, and what broke a rule."""
+    connection.register(f"_quarantine_{name}", _rows(specs.quarantine(version), storage))
     coordinates = "_kafka_partition, _kafka_offset, _kafka_timestamp, _correlation_id, _batch_id"
-    connection.execute(f"""
-        CREATE VIEW quarantine."{name}" AS
+    gate = f"""
         SELECT 'gate' AS stage, _reasons AS reasons, {coordinates}, event_date, region, _key, _payload
         FROM "_quarantine_{name}" WHERE {specs.RELEASE} IS NULL
+    """
+    # A version that decodes payloads itself has what it cannot decode in its own quarantine.
+    decode = f"""
         UNION ALL BY NAME
         SELECT 'decode' AS stage, [_error] AS reasons, {coordinates}, event_date, region, _key, _payload
-        FROM "_bronze_{name}" WHERE _kind = '{specs.POISON}'
-    """)
+        FROM "_bronze_{version.name}" WHERE _kind = '{specs.POISON}'
+    """
+    connection.execute(f'CREATE VIEW quarantine."{name}" AS ' + (gate if version.reads_payloads else gate + decode))

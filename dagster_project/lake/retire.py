@@ -91,7 +91,15 @@ def tidy(storage: Storage, layer: Layer, name: str) -> bool:
     return False
 
 
-def _delete(filesystem: fsspec.AbstractFileSystem, source: str, files: Stamps) -> None:
+def remove(storage: Storage, layer: Layer, name: str) -> bool:
+    """Delete a table; returns whether there was anything of it."""
+    filesystem, source = storage.filesystem(), _bare(storage.table(layer, name))
+    files = dict.fromkeys(path.removeprefix(f"{source}/") for path in map(str, filesystem.find(source)))
+    _delete(filesystem, source, files)
+    return bool(files)
+
+
+def _delete(filesystem: fsspec.AbstractFileSystem, source: str, files: Iterable[str]) -> None:
     """Delete the log first, and of it the checkpoints and then the oldest: readers see no table, never an older one."""
     log = [path for path in sorted(files) if path.startswith(_LOG)]
     first = [path for path in log if not path.endswith(".json")]

@@ -53,6 +53,12 @@ def _contract_columns(dataset: Dataset) -> dict[str, pl.DataType]:
     return {name: dtype for name, dtype in polars_schema(dataset.columns).items() if name not in PARTITION}
 
 
+def _bronze_columns(dataset: Dataset) -> dict[str, pl.DataType]:
+    """What is typed in Bronze: of a later major version only what all versions have alike, as all share the table."""
+    columns = _contract_columns(dataset)
+    return {name: columns[name] for name in columns if name in dataset.routing or not dataset.reads_payloads}
+
+
 def bronze(dataset: Dataset) -> TableSpec:
     """Every message of the topic as received, with what could be decoded of it beside it."""
     return TableSpec(
@@ -65,7 +71,7 @@ def bronze(dataset: Dataset) -> TableSpec:
             ERROR: pl.String(),
             RESCUED: pl.String(),
             **MESSAGE,
-            **_contract_columns(dataset),
+            **_bronze_columns(dataset),
             **PARTITION,
         },
         partition_by=KEYS,
@@ -80,7 +86,7 @@ def silver(dataset: Dataset) -> TableSpec:
     """Typed rows, one for each merge key; `_deleted` marks keys whose newest version is a tombstone."""
     return TableSpec(
         layer="silver",
-        name=dataset.name,
+        name=dataset.table,
         schema={
             **_contract_columns(dataset),
             **COORDINATES,
@@ -98,7 +104,7 @@ def quarantine(dataset: Dataset) -> TableSpec:
     """Decoded rows that broke a row rule, with every reason, as received; those with a `_release` have left for Silver."""
     return TableSpec(
         layer="quarantine",
-        name=dataset.name,
+        name=dataset.table,
         schema={
             **COORDINATES,
             "_reasons": pl.List(pl.String()),

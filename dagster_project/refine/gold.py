@@ -13,10 +13,11 @@ from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Catalog, 
 from dagster_project.errors import ContractError
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, frame_of
+from dagster_project.lake.serving import serving, view
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine.cursors import cursor_keys, cursor_name
-from dagster_project.refine.plan import pending_gold, still_planned, within
+from dagster_project.refine.plan import computed_elsewhere, pending_gold, still_planned, within
 
 # Silver rows that one statement looks at: bounds memory whatever the backlog.
 _ROWS = 1_000_000
@@ -44,8 +45,8 @@ def compute(
         ContractError: the SQL fails, or yields other columns than the contract says.
         StaleCursorError: another run computes the same mart; it goes on, this one ends.
     """
-    datasets = {dataset.name: dataset for dataset in catalog.datasets}
-    inputs = {name: Table.find(specs.silver(datasets[name]), storage=storage) for name in mart.inputs}
+    versions = {name: serving(catalog, name, storage=storage) for name in mart.inputs}
+    inputs = {name: Table.find(specs.silver(version), storage=storage) for name, version in versions.items()}
     silvers = {name: table for name, table in inputs.items() if table is not None}
     if len(silvers) < len(inputs):
         return
@@ -53,21 +54,23 @@ def compute(
     tables: dict[str, Table | None] = {f"silver/{name}": table for name, table in silvers.items()}
     pending = pending_gold(mart, {**tables, f"gold/{mart.name}": None if afresh else gold})
     chosen = within(pending, keys)
-    planned = {name: cursor_keys(gold.cursors(), f"silver/{name}") for name in silvers}
+    planned = {table.spec.name: cursor_keys(gold.cursors(), f"silver/{table.spec.name}") for table in silvers.values()}
     for portion in _portions(chosen, mart, silvers):
         for name, before in planned.items():
             still_planned(gold, before, cursor_keys(gold.cursors(), f"silver/{name}"), portion)
         on = list(mart.partitioned_by)
         wanted = frame_of(portion).select(on)
         files = {name: silver.files().join(wanted, on=on, how="semi") for name, silver in silvers.items()}
-        rows = run_sql(mart, {name: _input(silvers[name], own) for name, own in files.items()})
+        frames = {name: view(_input(silvers[name], own), catalog, versions[name]) for name, own in files.items()}
+        rows = run_sql(mart, frames)
         _check_keys(mart, rows, wanted)
         gold.commit(
             rows,
             remove=gold.files().join(wanted, on=on, how="semi"),
             cursors={
-                cursor_name(f"silver/{name}", key): silver.version
+                cursor_name(prefix, key): version
                 for name, silver in silvers.items()
+                for prefix, version in _origins(gold, name, silver).items()
                 for key in portion
             },
             metadata={"rows": len(rows)},
@@ -78,6 +81,12 @@ def compute(
             read=sum(int(own["num_records"].sum()) for own in files.values()),
             inputs={name: silver.version for name, silver in silvers.items()},
         )
+
+
+def _origins(gold: Table, name: str, silver: Table) -> dict[str, int]:
+    """By cursor prefix, the version of Silver that rows are computed from: of other major versions none."""
+    others = computed_elsewhere(gold.cursors(), name, silver)
+    return {f"silver/{silver.spec.name}": silver.version, **dict.fromkeys(others, -1)}
 
 
 def _input(silver: Table, files: pl.DataFrame) -> pl.LazyFrame:

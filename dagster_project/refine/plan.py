@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import polars as pl
@@ -21,12 +22,15 @@ def progress(table: Table | None) -> dict[Key, int]:
     return {} if table is None else cursor_keys(table.cursors(), "bronze")
 
 
-def pending_files(bronze: Table, done: Mapping[Key, int]) -> pl.DataFrame:
+def pending_files(dataset: Dataset, bronze: Table, done: Mapping[Key, int]) -> pl.DataFrame:
     """Bronze files with rows that Silver has not seen, as `Table.files` gives them, with `_done`, the batch to read on from.
 
-    Poison has nothing to refine and is left out; deletes are not, though they have no table partition.
+    Poison has nothing to refine and is left out, unless another major version may have called it so; deletes are not,
+    though they have no table partition.
     """
-    files = bronze.files().filter(pl.col("event_date").is_not_null() | (pl.col("max._kind") == specs.TOMBSTONE))
+    files = bronze.files()
+    if not dataset.reads_payloads:
+        files = files.filter(pl.col("event_date").is_not_null() | (pl.col("max._kind") == specs.TOMBSTONE))
     dones = [done.get(Key(date, region), -1) for date, region in files.select(specs.KEYS).iter_rows()]
     return files.with_columns(pl.Series("_done", dones, pl.Int64)).filter(pl.col("max._batch_id") > pl.col("_done"))
 
@@ -43,11 +47,11 @@ def pending_silver(dataset: Dataset, tables: Mapping[str, Table | None], *, with
     Args:
         with_held: also those that the gate holds back, and that are not to be judged anew yet.
     """
-    bronze, silver = tables[f"bronze/{dataset.name}"], tables[f"silver/{dataset.name}"]
+    bronze, silver = tables[f"bronze/{dataset.name}"], tables[f"silver/{dataset.table}"]
     if bronze is None:
         return []
     done = progress(silver)
-    files = pending_files(bronze, done)
+    files = pending_files(dataset, bronze, done)
     rest = set[Key]() if silver is None or with_held else resting(dataset, silver.cursors(), files)
     keys = (Key(*row) for row in files.select(specs.KEYS).unique(maintain_order=True).iter_rows())
     # What has expired unseen is pending, too: its run fails and says so, instead of a smaller table that looks whole.
@@ -74,12 +78,26 @@ def pending_gold(mart: Mart, tables: Mapping[str, Table | None]) -> list[Key]:
     gold = tables[f"gold/{mart.name}"]
     pending: set[Key] = set()
     for name in mart.inputs:
-        silver = tables[f"silver/{name}"]
+        silver = tables[f"silver/{name}"]  # of the version that serves
         if silver is None:
             continue
-        computed = {} if gold is None else cursor_keys(gold.cursors(), f"silver/{name}")
+        cursors = {} if gold is None else gold.cursors()
+        computed = cursor_keys(cursors, f"silver/{silver.spec.name}")
         pending.update(key for key, version in changed(silver, mart).items() if computed.get(key, -1) < version)
+        # What was computed from another major version, which does not serve any more, is computed anew.
+        pending.update(key for keys in computed_elsewhere(cursors, name, silver).values() for key in keys)
     return sorted(pending, key=str)
+
+
+def computed_elsewhere(cursors: Mapping[str, int], name: str, silver: Table) -> dict[str, set[Key]]:
+    """By cursor prefix, a mart's table partitions that were computed from other major versions of a dataset."""
+    own = re.compile(rf"silver/{name}(_v\d+)?")
+    prefixes = {"/".join(cursor.split("/")[:2]) for cursor in cursors if cursor.startswith("silver/")}
+    return {
+        prefix: {key for key, version in cursor_keys(cursors, prefix).items() if version >= 0}
+        for prefix in prefixes - {f"silver/{silver.spec.name}"}
+        if own.fullmatch(prefix)
+    }
 
 
 def still_planned(table: Table, planned: Mapping[Key, int], found: Mapping[Key, int], keys: Iterable[Key]) -> None:

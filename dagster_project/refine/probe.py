@@ -17,8 +17,8 @@ from dagster_project.lake.table import Table
 from dagster_project.quality.gate import judge
 from dagster_project.refine.breaker import Tally
 from dagster_project.refine.holds import Hold, fingerprint, freed, holds, region_of
+from dagster_project.refine.payloads import stage
 from dagster_project.refine.plan import pending_files, progress
-from dagster_project.refine.staging import new_rows
 
 # Of commits, where they say why a scope is held.
 _HELD = "held"
@@ -47,7 +47,7 @@ def waiting(dataset: Dataset, *, storage: Storage) -> list[Waiting]:
     silver = Table.find(specs.silver(dataset), storage=storage)
     if bronze is None or silver is None:
         return []
-    files = pending_files(bronze, progress(silver))
+    files = pending_files(dataset, bronze, progress(silver))
     return [
         Waiting(
             scope=scope,
@@ -104,7 +104,7 @@ def probe(
     whole = forced or fresh.is_empty() or held.rules != fingerprint(dataset)
     asked = (files if whole else fresh).sort("max._batch_id", descending=True)
     asked = asked.filter(pl.col("num_records").cum_sum() - pl.col("num_records") < most)
-    rows = new_rows(bronze, asked, silver).filter(pl.col("_batch_id") > (-1 if whole else held.judged))
+    rows = stage(dataset, bronze, asked, silver).rows.filter(pl.col("_batch_id") > (-1 if whole else held.judged))
     bad = len(judge(dataset, rows).bad)
     tally = Tally(rows=len(rows), bad=bad)
     newest = {held.scope: _newest(files)}

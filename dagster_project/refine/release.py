@@ -15,8 +15,6 @@ import polars as pl
 
 from dagster_project.contract.model import Dataset
 from dagster_project.errors import ContractError, StaleCursorError
-from dagster_project.ingest.bronze import place as decode
-from dagster_project.ingest.fetch import Fetched
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
 from dagster_project.lake.storage import Storage
@@ -25,13 +23,13 @@ from dagster_project.quality.gate import judge
 from dagster_project.refine.gate import audited, without
 from dagster_project.refine.holds import holds
 from dagster_project.refine.merge import merge
+from dagster_project.refine.payloads import read_again
 from dagster_project.refine.quarantine import PLACE, RELEASED, quarantined, released_through
 from dagster_project.refine.silver import counts, publish
 from dagster_project.refine.staging import columns_of
 from dagster_project.topics.offsets import place
 
 _T = TypeVar("_T")
-_MESSAGE = (*(name for name in specs.COORDINATES if name != "_batch_id"), *specs.MESSAGE)
 # A run of the daemon may commit meanwhile, again and again on a busy stream; each try takes about a second.
 _TRIES = 8
 
@@ -90,7 +88,8 @@ def _let_go(dataset: Dataset, storage: Storage, where: str | None, *, registry: 
     passing = without(passing, found.broken)
     stays = verdict.good.join(passing, on=PLACE, how="anti")
     if not dry_run and not passing.is_empty():
-        _mark(Table.open(specs.quarantine(dataset), storage=storage), passing)
+        leaving = rows.join(passing.select(PLACE), on=PLACE, how="semi")
+        _mark(Table.open(specs.quarantine(dataset), storage=storage), leaving)
     reasons = Counter(verdict.bad["_reasons"].explode()) + Counter(poison)
     return Released(judged=len(rows), released=counts(passing), reasons=dict(reasons), held=counts(stays))
 
@@ -132,12 +131,7 @@ def _arrive(dataset: Dataset, storage: Storage, *, registry: str) -> int:
 
 def _decoded(dataset: Dataset, rows: pl.DataFrame, silver: Table, *, registry: str) -> tuple[pl.DataFrame, list[str]]:
     """Quarantined rows in Silver's columns, by the present contract; and the reasons of those that do not fit it."""
-    from dagster_project.ingest.wire import decoder_of
-
-    messages = Fetched(messages=rows.select(_MESSAGE), next={}, caught_up=True)
-    decoded = decode(dataset, messages, decoder_of(dataset, registry=registry)).with_columns(
-        rows["_batch_id"], pl.lit(value=False).alias("_deleted")
-    )
+    decoded = read_again(dataset, rows, registry=registry)
     is_poison = pl.col("_kind") == specs.POISON
     errors = decoded.filter(is_poison)[specs.ERROR].str.split(":").list.first()
     return decoded.filter(~is_poison).select(columns_of(silver, decoded.columns)), errors.to_list()

@@ -21,11 +21,13 @@ from dagster_project.refine.expired import refuse_expired
 from dagster_project.refine.gate import audited, without
 from dagster_project.refine.holds import freed, holds, resting
 from dagster_project.refine.merge import Merge, written
+from dagster_project.refine.payloads import stage
 from dagster_project.refine.plan import pending_files, progress, still_planned, within
 from dagster_project.refine.probe import hold, judged_through, open_regions, probe
 from dagster_project.refine.quarantine import PLACE, known, quarantine
-from dagster_project.refine.recover import COLUMNS, columns_after, recover
-from dagster_project.refine.staging import new_rows, portions
+from dagster_project.refine.recover import COLUMNS, columns_after
+from dagster_project.refine.seal import is_sealed, refuse_sealed
+from dagster_project.refine.staging import portions
 
 # Rows of one commit: bounds memory at some hundred MB whatever the backlog and however large a table partition is.
 _ROWS = 500_000
@@ -80,6 +82,8 @@ def refine(
     if bronze is None:
         return
     silver = Table.open(_silver_spec(dataset, bronze), storage=storage)
+    if is_sealed(silver):
+        return
     tables = _Tables(
         storage=storage, bronze=bronze, silver=silver, quarantine=Table.open(specs.quarantine(dataset), storage=storage)
     )
@@ -88,10 +92,10 @@ def refine(
     # What is judged afresh is read from its first batch, all else from where Silver is, which may have been made anew.
     kept = {key: last for key, last in planned.items() if not afresh or (chosen is not None and key not in chosen)}
     refuse_expired(dataset, bronze=bronze, done=kept, storage=storage)
-    waiting = pending_files(bronze, planned)
+    waiting = pending_files(dataset, bronze, planned)
     # What a person asks for is judged now, whenever its time would come.
     rest = set[Key]() if afresh else resting(dataset, silver.cursors(), waiting)
-    files = pending_files(bronze, {} if afresh else planned)
+    files = pending_files(dataset, bronze, {} if afresh else planned)
     files = files.join(frame_of(within(keys_of(files), chosen)), on=specs.KEYS, how="semi", nulls_equal=True)
     files = without(files, rest)
     for held in open_regions(silver, files):
@@ -114,6 +118,8 @@ def refine(
 def _silver_spec(dataset: Dataset, bronze: Table) -> TableSpec:
     """With what Bronze has of newer contracts than this run's: it goes with its rows."""
     spec = specs.silver(dataset)
+    if dataset.reads_payloads:
+        return spec
     values = {name: dtype for name, dtype in bronze.schema.items() if not name.startswith("_")}
     return replace(spec, schema=together(spec.schema, values))
 
@@ -125,23 +131,29 @@ def _refine(
     silver = tables.silver
     there = _doubtful(files, tables.quarantine)
     in_quarantine = there.filter(pl.col(specs.RELEASE).is_null())
-    fresh = recover(dataset, new_rows(tables.bronze, files, silver))
-    verdict = judge(dataset, _without_places(fresh, in_quarantine))
-    del fresh
+    fresh = stage(dataset, tables.bronze, files, silver)
+    verdict = judge(dataset, _without_places(fresh.rows, in_quarantine))
+    fresh = replace(fresh, rows=fresh.rows.clear())
+    refuse_sealed(silver)
     still_planned(silver, planned, progress(silver), keys_of(files))
     settled = _settled(files, planned)
     good, bad = verdict.good, _after(_without_places(verdict.bad, there), settled)
+    unread = _after(_without_places(fresh.unread, there), settled)
     cursors = silver.cursors()
     judged, before = cursor_keys(cursors, "judged"), windows(cursors)
     tripped = {
         scope: str(window)
-        for scope, count in tallies(_after(good, settled), bad, judged=judged, windows=before).items()
+        for scope, count in tallies(
+            fresh.placed(_after(good, settled)), fresh.placed(bad), judged=judged, windows=before
+        ).items()
         if (window := before.get(scope, Tally()) + count).trips(dataset.breaker)
     }
     good = without(good, tripped)
-    found = audited(dataset, silver, good, holdable=_after(good, settled), storage=tables.storage)
+    found = audited(dataset, silver, good, holdable=fresh.placed(_after(good, settled)), storage=tables.storage)
     held = tripped | dict(found.broken)
-    good, bad, merged = without(good, found.broken), without(bad, held), found.merged
+    good, merged = without(good, found.broken), found.merged
+    strays = _without_places(fresh.strays(bad, verdict.good, published=good), there)
+    bad = without(pl.concat([fresh.placed(bad), unread, strays], how="diagonal_relaxed"), held)
     through = {
         # Of what is judged afresh, the cursor is further on already, and stays.
         (key := Key(date, region)): max(last, planned.get(key, last))
@@ -150,7 +162,7 @@ def _refine(
     quarantine(tables.quarantine, bad, through, bronze=tables.bronze, files=files)
     moved, told = hold(dataset, silver, held, judged=judged_through(files, held))
     moved |= freed(holds(cursors).keys() & through.keys(), version=silver.version + 1, judged={})
-    published = tallies(_after(good, settled), bad, judged=judged, windows=before)
+    published = tallies(fresh.placed(_after(good, settled)), fresh.readable(bad), judged=judged, windows=before)
     moved |= window_cursors(before, published, dataset.breaker, ended=tripped)
     moved[COLUMNS] = columns_after(dataset, silver)
     publish(silver, merged, through, cursors=moved, told=told)
