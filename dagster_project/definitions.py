@@ -36,37 +36,38 @@ from dagster_project.settings import Settings
 def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
     """Everything that follows from the contracts of one project."""
     freshness = {dataset.name: freshness_checks(dataset) for dataset in catalog.datasets}
-    accounting = {dataset.name: accounting_check(dataset, catalog=catalog) for dataset in catalog.datasets}
+    versions = catalog.every_version()
+    accounting = {version.table: accounting_check(version, catalog=catalog) for version in versions}
     retention = {dataset.name: retention_check(dataset) for dataset in catalog.datasets}
     ingest = {
         dataset.name: dg.define_asset_job(
             ingest_job_name(dataset),
             selection=dg.AssetSelection.assets(asset_key("bronze", dataset.name))
-            - dg.AssetSelection.checks(accounting[dataset.name], retention[dataset.name]),
+            - dg.AssetSelection.checks(accounting[dataset.table], retention[dataset.name]),
             tags=BOUNDED,
         )
         for dataset in catalog.datasets
     }
     verify = {
-        dataset.name: dg.define_asset_job(
-            verify_job_name(dataset),
-            selection=dg.AssetSelection.checks(accounting[dataset.name]),
+        version.table: dg.define_asset_job(
+            verify_job_name(version),
+            selection=dg.AssetSelection.checks(accounting[version.table]),
             tags=BOUNDED_ACCOUNTING,
         )
-        for dataset in catalog.datasets
+        for version in versions
     }
     refine = {
-        dataset.name: dg.define_asset_job(
-            refine_job_name(dataset),
+        version.table: dg.define_asset_job(
+            refine_job_name(version),
             selection=dg.AssetSelection.assets(
-                asset_key("silver", dataset.name),
-                *(asset_key("gold", mart.name) for mart in by_rectangle(catalog, dataset)),
+                asset_key("silver", version.table),
+                *(asset_key("gold", mart.name) for mart in by_rectangle(catalog, version)),
             )
-            # A sensor tells of freshness; a run that has just written would only repeat it.
-            - dg.AssetSelection.checks(freshness[dataset.name]),
+            # Sensors tell of freshness and of the account; a run that has just written would only repeat it.
+            - dg.AssetSelection.checks(freshness[version.name], accounting[version.table]),
             tags=BOUNDED,
         )
-        for dataset in catalog.datasets
+        for version in versions
     }
     aggregate = {
         mart.name: dg.define_asset_job(aggregate_job_name(mart), selection=[asset_key("gold", mart.name)], tags=BOUNDED)
@@ -77,18 +78,18 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
         dg.define_asset_job(publish_job_name(dataset), selection=[asset_key("dlq", dataset.name)], tags=BOUNDED)
         for dataset in catalog.datasets
     ]
-    catch_up = [catch_up_job(dataset, catalog=catalog) for dataset in catalog.datasets]
+    catch_up = [catch_up_job(version, catalog=catalog) for version in versions]
     maintain = [
         dg.define_asset_job(name, selection=selection)
-        for dataset in catalog.datasets
-        for name, selection in maintenance_jobs(dataset, catalog).items()
+        for version in versions
+        for name, selection in maintenance_jobs(version, catalog).items()
     ]
     return dg.Definitions(
         assets=[
             *(topic_spec(dataset) for dataset in catalog.datasets),
             *(bronze_asset(dataset, uri=settings.lake_uri) for dataset in catalog.datasets),
             *(dlq_asset(dataset) for dataset in catalog.datasets),
-            *(silver_asset(dataset, uri=settings.lake_uri) for dataset in catalog.datasets),
+            *(silver_asset(version, uri=settings.lake_uri) for version in versions),
             *(gold_asset(mart, catalog=catalog, uri=settings.lake_uri) for mart in catalog.marts),
             *maintenance_assets(catalog, usd_per_gb_month=settings.storage_usd_per_gb_month),
         ],

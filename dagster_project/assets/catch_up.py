@@ -30,16 +30,17 @@ _LOOK_S = 0.5
 
 
 def catch_up_job_name(dataset: Dataset) -> str:
-    return f"catch_up_{dataset.name}"
+    return f"catch_up_{dataset.table}"
 
 
 def catch_up_job(dataset: Dataset, *, catalog: Catalog) -> dg.JobDefinition:
     """Works on everything that is older than its input."""
-    silver = asset_key("silver", dataset.name)
+    silver = asset_key("silver", dataset.table)
 
-    @dg.op(name=f"catch_up_{dataset.name}_tables", retry_policy=RETRIES, pool=f"silver_{dataset.name}")
+    @dg.op(name=f"catch_up_{dataset.table}_tables", retry_policy=RETRIES, pool=f"silver_{dataset.table}")
     def tables(context: dg.OpExecutionContext, lake: LakeResource) -> None:
-        marts = catalog.marts_of(dataset.name)
+        # Of two versions the older one's run computes the marts, whichever serves.
+        marts = catalog.marts_of(dataset.name) if dataset not in catalog.successors else ()
         refined: list[Outcome] = []
         computed: dict[str, list[Outcome]] = {mart.name: [] for mart in marts}
         commits: list[Refined] = []
@@ -73,7 +74,7 @@ def catch_up_job(dataset: Dataset, *, catalog: Catalog) -> dg.JobDefinition:
 
     @dg.job(
         name=catch_up_job_name(dataset),
-        description=f"Brings Silver and all marts of {dataset.name} up to date.",
+        description=f"Brings Silver and all marts of {dataset.table} up to date.",
         tags=BOUNDED,
     )
     def catch_up() -> None:

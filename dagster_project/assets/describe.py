@@ -57,8 +57,9 @@ class AssetArguments(TypedDict):
 def common(contract: Dataset | Mart, *, layer: Layer, uri: str, kinds: set[str]) -> AssetArguments:
     """Arguments that every table asset takes from its contract."""
     freshness = contract.slo.freshness if isinstance(contract, Dataset) else contract.freshness
+    name = contract.table if isinstance(contract, Dataset) and layer == "silver" else contract.name
     return {
-        "key": asset_key(layer, contract.name),
+        "key": asset_key(layer, name),
         "group_name": contract.domain,
         "owners": list(contract.owners),
         "kinds": kinds,
@@ -69,11 +70,11 @@ def common(contract: Dataset | Mart, *, layer: Layer, uri: str, kinds: set[str])
         "backfill_policy": dg.BackfillPolicy.single_run(),
         "retry_policy": RETRIES,
         # One run at a time for each table: correctness does not depend on it, wasted work does.
-        "pool": f"{layer}_{contract.name}",
+        "pool": f"{layer}_{name}",
         "metadata": {
             "dagster/column_schema": column_schema(contract.columns),
-            "dagster/table_name": f"{layer}.{contract.name}",
-            "dagster/uri": f"{uri}/{layer}/{contract.name}",
+            "dagster/table_name": f"{layer}.{name}",
+            "dagster/uri": f"{uri}/{layer}/{name}",
             "contract": str(contract.source.name),
             "contract_version": contract.version,
         },

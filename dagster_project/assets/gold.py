@@ -29,7 +29,11 @@ def gold_asset(mart: Mart, *, catalog: Catalog, uri: str) -> dg.AssetsDefinition
         **arguments,
         description=mart.description,
         partitions_def=mart_partitions(mart, datasets[mart.inputs[0]]),
-        deps=[dg.AssetDep(asset_key("silver", name), partition_mapping=_mapping(mart)) for name in mart.inputs],
+        deps=[
+            dg.AssetDep(asset_key("silver", version.table), partition_mapping=_mapping(mart))
+            for name in mart.inputs
+            for version in catalog.versions(name)
+        ],
     )
     def gold(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult[Any]:
         with explained():

@@ -19,7 +19,10 @@ def gold_lineage(mart: Mart, catalog: Catalog) -> dg.TableColumnLineage:
     """A mart's columns, traced through its SQL to the columns of Silver that they are computed from."""
     return dg.TableColumnLineage(
         {
-            column: [dg.TableColumnDep(asset_key=asset_key("silver", table), column_name=name) for table, name in found]
+            column: [
+                dg.TableColumnDep(asset_key=asset_key("silver", catalog.dataset(table).table), column_name=name)
+                for table, name in found
+            ]
             for column, found in origins(mart, catalog).items()
         }
     )

@@ -12,6 +12,7 @@ from dagster_project.contract.model import Catalog, Dataset, Mart
 from dagster_project.failure import explained
 from dagster_project.lake import specs
 from dagster_project.lake.keys import keys_of
+from dagster_project.lake.serving import written
 from dagster_project.lake.table import TableSpec
 from dagster_project.lifecycle.expiry import expire, overdue
 from dagster_project.lifecycle.upkeep import Upkeep, tend, usd_per_month
@@ -28,12 +29,16 @@ def maintenance_jobs(dataset: Dataset, catalog: Catalog) -> dict[str, dg.AssetSe
     A run keeps all of its pools to its end, and to prove what has expired takes a while: a job of its own, which has none,
     so that Silver goes on.
     """
-    marts = [specs.gold(mart) for mart in catalog.marts_of(dataset.name)]
-    alone = [spec for spec in [*_tables(dataset), *marts] if not spec.many_writers]
-    shared = [spec for spec in _tables(dataset) if spec.many_writers]
+    newer = dataset in catalog.successors  # Bronze, the ledger and marts are the older version's
+    marts = [] if newer else [specs.gold(mart) for mart in catalog.marts_of(dataset.name)]
+    alone = [spec for spec in [*_tables(dataset, catalog), *marts] if not spec.many_writers]
+    maintain: dict[str, dg.AssetSelection] = {f"maintain_{dataset.table}": dg.AssetSelection.assets(*map(_key, alone))}
+    if newer:
+        return maintain
+    shared = [spec for spec in _tables(dataset, catalog) if spec.many_writers]
     return {
         f"expire_{dataset.name}": dg.AssetSelection.assets(asset_key("expiry", dataset.name), *map(_key, shared)),
-        f"maintain_{dataset.name}": dg.AssetSelection.assets(*map(_key, alone)),
+        **maintain,
     }
 
 
@@ -54,17 +59,17 @@ def maintenance_schedule(job_name: str) -> dg.ScheduleDefinition:
 def maintenance_assets(catalog: Catalog, *, usd_per_gb_month: float) -> list[dg.AssetsDefinition]:
     """The expiry of each Bronze table, and the upkeep of every table."""
     return [
-        *(_expiry_asset(dataset, usd_per_gb_month=usd_per_gb_month) for dataset in catalog.datasets),
+        *(_expiry_asset(dataset, catalog=catalog, usd_per_gb_month=usd_per_gb_month) for dataset in catalog.datasets),
         *(
             _upkeep_asset(dataset, spec, usd_per_gb_month=usd_per_gb_month)
-            for dataset in catalog.datasets
-            for spec in _tables(dataset)
+            for dataset in catalog.every_version()
+            for spec in _tables(dataset, catalog)
         ),
         *(_upkeep_asset(mart, specs.gold(mart), usd_per_gb_month=usd_per_gb_month) for mart in catalog.marts),
     ]
 
 
-def _expiry_asset(dataset: Dataset, *, usd_per_gb_month: float) -> dg.AssetsDefinition:
+def _expiry_asset(dataset: Dataset, *, catalog: Catalog, usd_per_gb_month: float) -> dg.AssetsDefinition:
     @dg.asset(
         key=asset_key("expiry", dataset.name),
         description=f"Deletes table partitions of bronze.{dataset.name} that are older than {dataset.slo.retention.days} "
@@ -73,19 +78,20 @@ def _expiry_asset(dataset: Dataset, *, usd_per_gb_month: float) -> dg.AssetsDefi
         owners=list(dataset.owners),
         kinds={"deltalake", "bronze"},
         code_version=dataset.version,
-        deps=[asset_key("bronze", dataset.name), asset_key("silver", dataset.name)],
+        deps=[
+            asset_key("bronze", dataset.name),
+            *(asset_key("silver", version.table) for version in catalog.versions(dataset.name)),
+        ],
         retry_policy=RETRIES,
         metadata={"retention": str(dataset.slo.retention)},
     )
     def expiry(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult[Any]:
         with explained():
             storage, now = lake.storage(), dt.datetime.now(dt.UTC)
-            done = list(expire(dataset, storage=storage, now=now))
-            tables = lake.find(specs.bronze(dataset), specs.silver(dataset))
-            bronze = tables[f"bronze/{dataset.name}"]
-            left = (
-                None if bronze is None else overdue(dataset, bronze, now=now, silver=tables[f"silver/{dataset.name}"])
-            )
+            readers = written(catalog, dataset.name, storage=storage)
+            done = list(expire(dataset, storage=storage, now=now, readers=readers))
+            bronze = lake.find(specs.bronze(dataset))[f"bronze/{dataset.name}"]
+            left = None if bronze is None else overdue(dataset, bronze, now=now, readers=readers, storage=storage)
         gone = [item for item in done if item.version is not None]
         size = sum(item.bytes for item in gone)
         places = sum((Counter(item.places) for item in gone), Counter[str]())
@@ -150,8 +156,11 @@ def _metadata(done: Upkeep) -> dict[str, Any]:
     }
 
 
-def _tables(dataset: Dataset) -> list[TableSpec]:
-    return [spec(dataset) for spec in (specs.bronze, specs.silver, specs.quarantine, specs.ledger)]
+def _tables(dataset: Dataset, catalog: Catalog) -> list[TableSpec]:
+    """A version's own tables, and of the older one of two those that both share."""
+    own = (specs.silver, specs.quarantine)
+    kinds = own if dataset in catalog.successors else (specs.bronze, *own, specs.ledger)
+    return [spec(dataset) for spec in kinds]
 
 
 def _key(spec: TableSpec) -> dg.AssetKey:

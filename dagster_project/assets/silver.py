@@ -32,7 +32,7 @@ from dagster_project.resources.lake import LakeResource
 
 def silver_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
     """Merges new Bronze rows into the chosen table partitions."""
-    key = asset_key("silver", dataset.name)
+    key = asset_key("silver", dataset.table)
 
     @dg.asset(
         **common(dataset, layer="silver", uri=uri, kinds={"deltalake", "polars", "silver"}),
@@ -79,7 +79,7 @@ def run_silver(
     touched: Counter[Key] = Counter(dict.fromkeys(filled, 0))
     for commit in commits:
         touched.update({**dict.fromkeys(commit.read, 0), **commit.written})
-    table = lake.find(specs.silver(dataset))[f"silver/{dataset.name}"]
+    table = lake.find(specs.silver(dataset))[f"silver/{dataset.table}"]
     reasons = sum((Counter(commit.reasons) for commit in commits), Counter[str]())
     warnings = sum((Counter(commit.warnings) for commit in commits), Counter[str]())
     held = {str(scope): why for commit in commits for scope, why in commit.held.items()}

@@ -32,11 +32,11 @@ def specs(dataset: Dataset, asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
 
 def freshness_checks(dataset: Dataset) -> dg.AssetChecksDefinition:
     """The checks, to be run by hand from the UI; a sensor reports the same evaluations without a run."""
-    asset = asset_key("silver", dataset.name)
+    asset = asset_key("silver", dataset.table)
 
     @dg.multi_asset_check(name=f"freshness_{dataset.name}", specs=specs(dataset, asset))
     def freshness(lake: LakeResource) -> Iterator[dg.AssetCheckResult]:
-        silver = lake.find(tables.silver(dataset))[f"silver/{dataset.name}"]
+        silver = lake.find(tables.silver(dataset))[f"silver/{dataset.table}"]
         for evaluation in evaluate(dataset, silver, now=dt.datetime.now(dt.UTC)):
             yield dg.AssetCheckResult(
                 asset_key=asset,

@@ -83,7 +83,7 @@ def diff(old: _File, new: _File, *, as_json: AsJson = False) -> None:
     if as_json:
         print_json(changes)
     else:
-        _show(changes)
+        show_changes(changes)
     if any(change.verdict == "breaking" for change in changes):
         raise typer.Exit(1)
 
@@ -125,7 +125,7 @@ def check(
         print_json(broken)
     for promise in () if as_json else broken:
         console.print(f"{promise.name} {promise.old} → {promise.new}", style="bold", markup=False)
-        _show(promise.changes)
+        show_changes(promise.changes)
     if broken:
         raise typer.Exit(1)
     if not as_json:
@@ -167,7 +167,8 @@ def _datasets() -> tuple[Dataset, ...]:
     return load_catalog(Settings.from_environment().contracts).datasets
 
 
-def _show(changes: tuple[Change, ...]) -> None:
+def show_changes(changes: tuple[Change, ...]) -> None:
+    """Print changes, each with its verdict and the reason."""
     if not changes:
         console.print("no change")
     for change in changes:

@@ -19,6 +19,7 @@ from dagster_project.cli import (
     produce,
     quarantine,
     query,
+    release,
     retire,
     services,
     topics,
@@ -64,6 +65,7 @@ app.add_typer(produce.app, name="produce")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(loss.app, name="loss")
+app.add_typer(release.app, name="release")
 app.command()(dev.dev)
 app.command()(demo.demo)
 app.command()(verify.verify)

@@ -28,6 +28,7 @@ def maintain(
 
     from dagster_project.contract.loader import load_catalog
     from dagster_project.lake import specs
+    from dagster_project.lake.serving import written
     from dagster_project.lake.storage import Storage
     from dagster_project.lake.vacuum import KEPT_HOURS
     from dagster_project.lifecycle.expiry import expire
@@ -41,9 +42,15 @@ def maintain(
     expired: list[Expired] = []
     for item in datasets:
         progress(f"bronze/{item.name}: what is older than {item.slo.retention.days} days")
-        expired += expire(item, storage=storage, now=dt.datetime.now(dt.UTC), rehearse=dry_run)
-    kinds = (specs.bronze, specs.silver, specs.quarantine, specs.ledger)
-    tables = [*(spec(item) for item in datasets for spec in kinds), *map(specs.gold, marts)]
+        readers = written(catalog, item.name, storage=storage)
+        now = dt.datetime.now(dt.UTC)
+        expired += expire(item, storage=storage, now=now, readers=readers, rehearse=dry_run)
+    versions = [version for item in datasets for version in catalog.versions(item.name)]
+    tables = [
+        *(spec(item) for item in datasets for spec in (specs.bronze, specs.ledger)),
+        *(spec(version) for version in versions for spec in (specs.silver, specs.quarantine)),
+        *map(specs.gold, marts),
+    ]
     tended = [
         done
         for spec in tables

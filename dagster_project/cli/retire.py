@@ -60,11 +60,13 @@ def retire(
 
 def _tables(dataset: Dataset, catalog: Catalog) -> list[tuple[Layer, str]]:
     """What was computed from the topic, Bronze last: its cursor says that the others are not yet all moved."""
-    own: tuple[Layer, ...] = ("ledger", "quarantine", "silver", "bronze")
+    own: tuple[Layer, ...] = ("quarantine", "silver")
     # Marts too: their cursors name versions of Silver, which will begin at 0 again.
     return [
         *(("gold", mart.name) for mart in catalog.marts_of(dataset.name)),
-        *((layer, dataset.name) for layer in own),
+        ("ledger", dataset.name),
+        *((layer, version.table) for version in catalog.versions(dataset.name) for layer in own),
+        ("bronze", dataset.name),
     ]
 
 
@@ -91,19 +93,24 @@ def _refuse_unless_another(dataset: Dataset, cursor: Cursor, servers: str) -> No
 
 def _refuse_if_pending(dataset: Dataset, catalog: Catalog, storage: Storage) -> None:
     from dagster_project.lake import specs
+    from dagster_project.lake.serving import inputs, written
     from dagster_project.lake.table import Table
     from dagster_project.refine.plan import pending_gold, pending_silver
 
     marts = catalog.marts_of(dataset.name)
-    inputs = {item.name: item for mart in marts for item in map(catalog.dataset, mart.inputs)} | {dataset.name: dataset}
+    versions = written(catalog, dataset.name, storage=storage)
     wanted = [
         specs.bronze(dataset),
-        *(specs.silver(item) for item in inputs.values()),
+        *map(
+            specs.silver,
+            {*versions, *(item for mart in marts for name in mart.inputs for item in catalog.versions(name))},
+        ),
         *(specs.gold(mart) for mart in marts),
     ]
     tables = {f"{spec.layer}/{spec.name}": Table.find(spec, storage=storage) for spec in wanted}
-    waiting = len(pending_silver(dataset, tables, with_held=True)) + sum(
-        len(pending_gold(mart, tables)) for mart in marts
+    shown = inputs(catalog, tables, storage=storage)
+    waiting = sum(len(pending_silver(version, tables, with_held=True)) for version in versions) + sum(
+        len(pending_gold(mart, shown)) for mart in marts
     )
     if waiting:
         raise LakeError(

@@ -24,6 +24,7 @@ def verify(
     """Account for every offset, from the tables and the broker; exit with 1 if one has no proven place."""
     from dagster_project.accounting.account import account
     from dagster_project.contract.loader import load_catalog
+    from dagster_project.lake.serving import written
     from dagster_project.lake.storage import Storage
     from dagster_project.services.kafka import bootstrap_servers
     from dagster_project.services.registry import registry_of
@@ -31,10 +32,12 @@ def verify(
 
     settings = Settings.from_environment()
     catalog = load_catalog(settings.contracts)
-    chosen = catalog.datasets if dataset is None else (catalog.dataset(dataset),)
+    names = catalog.names() if dataset is None else (dataset,)
     servers = bootstrap_servers(settings)
     broker = Broker(servers)
     storage = Storage.at(settings.lake_uri)
+    # Each major version that is written has an account of its own.
+    chosen = [item for name in names for item in written(catalog, name, storage=storage)]
     accounts = [
         account(
             item,
@@ -50,7 +53,7 @@ def verify(
         for item in chosen
     ]
     if as_json:
-        print_json(accounts if dataset is None else accounts[0])
+        print_json(accounts if dataset is None or len(accounts) > 1 else accounts[0])
     else:
         for item in accounts:
             show(item)

@@ -14,6 +14,7 @@ from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.errors import AccountingError
 from dagster_project.ingest.cursor import Cursor, lag
 from dagster_project.lake import specs
+from dagster_project.lake.serving import inputs
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine.plan import pending_gold, pending_silver
@@ -120,12 +121,13 @@ def standing(contract: Dataset, catalog: Catalog, storage: Storage, broker: Brok
     kinds = [specs.bronze(contract), specs.silver(contract), *(specs.gold(mart) for mart in marts)]
     tables = {f"{spec.layer}/{spec.name}": Table.find(spec, storage=storage) for spec in kinds}
     rows = {name: 0 if table is None else int(table.files()["num_records"].sum()) for name, table in tables.items()}
+    shown = inputs(catalog, tables, storage=storage)
     bronze = tables[f"bronze/{contract.name}"]
     cursor = None if bronze is None else Cursor.from_table(bronze.cursors())
     return Standing(
         bronze=rows[f"bronze/{contract.name}"],
-        silver=rows[f"silver/{contract.name}"],
+        silver=rows[f"silver/{contract.table}"],
         gold=sum(rows[f"gold/{mart.name}"] for mart in marts),
         lag=lag(cursor, broker.topic(contract.topic.name)),
-        waiting=len(pending_silver(contract, tables)) + sum(len(pending_gold(mart, tables)) for mart in marts),
+        waiting=len(pending_silver(contract, tables)) + sum(len(pending_gold(mart, shown)) for mart in marts),
     )

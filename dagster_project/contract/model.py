@@ -266,7 +266,12 @@ class Catalog:
         """
         return (self.dataset(name), *(dataset for dataset in self.successors if dataset.name == name))
 
+    def names(self) -> tuple[str, ...]:
+        """Of all datasets."""
+        return tuple(dataset.name for dataset in self.datasets)
+
     def every_version(self) -> tuple[Dataset, ...]:
+        """All datasets, and the newer major versions of some of them."""
         return (*self.datasets, *self.successors)
 
     def marts_of(self, dataset: str) -> tuple[Mart, ...]:

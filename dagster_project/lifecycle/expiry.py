@@ -7,7 +7,7 @@ became of them, before Bronze is without the rows: after a crash in between, the
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -53,10 +53,19 @@ class Expired:
     outpaced: bool = False
 
 
-def expire(dataset: Dataset, *, storage: Storage, now: dt.datetime, rehearse: bool = False) -> Iterator[Expired]:
+def expire(
+    dataset: Dataset,
+    *,
+    storage: Storage,
+    now: dt.datetime,
+    readers: Sequence[Dataset] = (),
+    rehearse: bool = False,
+) -> Iterator[Expired]:
     """Delete what is older than the retention; yields after each commit, of which each has a bounded number of rows.
 
     Args:
+        readers: major versions of the dataset that are made from Bronze, the dataset itself by default. The first one tells
+            of each row's place; all have read it.
         now: with a time zone; a table partition expires once its last moment is older than the retention.
         rehearse: prove and count everything, and delete nothing.
 
@@ -65,12 +74,11 @@ def expire(dataset: Dataset, *, storage: Storage, now: dt.datetime, rehearse: bo
         LakeError: the store cannot be read or written.
     """
     # Planned anew after each commit: the version that is then read may hold other writers' commits.
+    readers = readers or (dataset,)
     while (bronze := Table.find(specs.bronze(dataset), storage=storage)) is not None:
-        portions = _portions(
-            overdue(dataset, bronze, now=now, silver=Table.find(specs.silver(dataset), storage=storage))
-        )
+        portions = _portions(overdue(dataset, bronze, now=now, readers=readers, storage=storage))
         for files in portions if rehearse else portions[:1]:
-            entries = prove(dataset, bronze, files, storage=storage)
+            entries = prove(readers[0], bronze, files, storage=storage)
             told = _describe(dataset, files, entries)
             try:
                 yield (
@@ -85,15 +93,17 @@ def expire(dataset: Dataset, *, storage: Storage, now: dt.datetime, rehearse: bo
             return
 
 
-def overdue(dataset: Dataset, bronze: Table, *, now: dt.datetime, silver: Table | None) -> pl.DataFrame:
+def overdue(
+    dataset: Dataset, bronze: Table, *, now: dt.datetime, readers: Sequence[Dataset], storage: Storage
+) -> pl.DataFrame:
     """Files of table partitions that are older than the retention, as `Table.files` gives them.
 
-    Beside their columns `_read`: whether Silver has read all of the table partition.
+    Beside their columns `_read`: whether each reader's Silver has read all of the table partition.
     """
     first_kept = (now.astimezone(dt.UTC) - dataset.slo.retention).date()
     files = bronze.files().filter(pl.col(DATE_COLUMN) < first_kept).sort(*specs.KEYS, "path")
-    done = progress(silver)
-    through = [done.get(Key(*row), -1) for row in files.select(specs.KEYS).iter_rows()]
+    done = [progress(Table.find(specs.silver(reader), storage=storage)) for reader in readers]
+    through = [min(read.get(Key(*row), -1) for read in done) for row in files.select(specs.KEYS).iter_rows()]
     files = files.with_columns((pl.col("max._batch_id") <= pl.Series("_read", through, pl.Int64)).alias("_read"))
     return files.with_columns(pl.col("_read").all().over(specs.KEYS))
 

@@ -21,6 +21,7 @@ from dagster_project.lake.serving import state
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine.holds import holds, is_in
+from dagster_project.refine.inherit import inherit
 from dagster_project.refine.plan import pending_files, progress
 from dagster_project.refine.seal import is_sealed, seal
 from dagster_project.refine.silver import refine
@@ -35,15 +36,19 @@ def start(catalog: Catalog, name: str, *, storage: Storage) -> Release:
     """Let the newer version be written from now on; it is read by nobody yet.
 
     Raises:
-        LakeError: there is no newer version.
+        LakeError: there is no newer version, or what has expired in Bronze does not fit it.
         StaleCursorError: somebody else has released the dataset in this moment.
     """
     older, newer = pair(catalog, name)
     before = state(catalog, name, storage=storage)
+    inherit(older, newer, storage=storage)
     if newer.major in before.written:
         return before
     both = (older.major, newer.major)
-    return move(before, name=name, serves=before.serves, written=both, action="start", storage=storage)
+    after = move(before, name=name, serves=before.serves, written=both, action="start", storage=storage)
+    # From now on nothing expires that the newer version has not read; meanwhile something may have.
+    inherit(older, newer, storage=storage)
+    return after
 
 
 def take_over(
@@ -61,8 +66,12 @@ def take_over(
     older, newer = pair(catalog, name)
     target, current = (older, newer) if back else (newer, older)
     before = state(catalog, name, storage=storage)
-    if newer.major not in before.written:
-        raise _refuse(name, f"version {newer.version} was not started", f"run `lakehouse release start {name}`")
+    if target.major not in before.written:
+        raise _refuse(
+            name,
+            f"version {target.version} is not written",
+            f"run `lakehouse release start {name}`; a version that was retired has to be built anew",
+        )
     table = Table.find(specs.silver(current), storage=storage)
     if before.serves == target.major:
         if table is not None:

@@ -13,6 +13,7 @@ import dagster as dg
 from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.ingest.cursor import BATCH
 from dagster_project.lake import specs
+from dagster_project.lake.serving import written
 from dagster_project.refine.plan import pending_silver
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors.launch import Runs
@@ -25,7 +26,7 @@ _ANYWAY_S = 900.0
 
 
 def verify_job_name(dataset: Dataset) -> str:
-    return f"verify_{dataset.name}"
+    return f"verify_{dataset.table}"
 
 
 def accounting_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefinition:
@@ -42,19 +43,20 @@ def accounting_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefi
         done: dict[str, tuple[int, float]] = json.loads(context.cursor) if context.cursor else {}
         requests: list[dg.RunRequest] = []
         runs = Runs(context.instance)
-        for dataset in catalog.datasets:
+        storage = lake.storage()
+        for dataset in (item for name in catalog.names() for item in written(catalog, name, storage=storage)):
             tables = lake.find(specs.bronze(dataset), specs.silver(dataset))
             bronze = tables[f"bronze/{dataset.name}"]
             if bronze is None or BATCH not in bronze.cursors():
                 continue
-            batch, when = done.get(dataset.name, (-1, 0.0))
+            batch, when = done.get(dataset.table, (-1, 0.0))
             newest = bronze.cursors()[BATCH]
             changed = _WHEN_BUSY_S if pending_silver(dataset, tables) else _WHEN_IDLE_S
             wait = _ANYWAY_S if newest == batch else changed
             if time.time() - when < wait or runs.reason_to_wait(verify_job_name(dataset)):
                 continue
             requests.append(dg.RunRequest(job_name=verify_job_name(dataset)))
-            done[dataset.name] = (newest, time.time())
+            done[dataset.table] = (newest, time.time())
         return dg.SensorResult(run_requests=requests, cursor=json.dumps(done))
 
     return accounting

@@ -10,6 +10,7 @@ from dagster_project.assets.partitions import range_tags
 from dagster_project.contract.model import Catalog, Dataset, Mart
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, rectangles
+from dagster_project.lake.serving import inputs, written
 from dagster_project.lake.table import Table
 from dagster_project.refine.plan import pending_gold, pending_silver
 from dagster_project.refine.recover import outdated
@@ -32,7 +33,7 @@ _NO_REGION = ""
 
 
 def refine_job_name(dataset: Dataset) -> str:
-    return f"refine_{dataset.name}"
+    return f"refine_{dataset.table}"
 
 
 def aggregate_job_name(mart: Mart) -> str:
@@ -51,14 +52,17 @@ def bronze_changes_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.Sensor
     )
     def bronze_changes(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
         tables: dict[str, Table | None] = lake.find(
-            *(spec(dataset) for dataset in catalog.datasets for spec in (specs.bronze, specs.silver)),
+            *map(specs.bronze, catalog.datasets),
+            *map(specs.silver, catalog.every_version()),
             *(specs.gold(mart) for mart in catalog.marts),
         )
+        shown = inputs(catalog, tables, storage=lake.storage())
+        versions = [item for name in catalog.names() for item in written(catalog, name, storage=lake.storage())]
         requests: list[dg.RunRequest] = []
         notes: list[str] = []
         runs = Runs(context.instance)
         live = {dataset.name for dataset in catalog.datasets if runs.running(ingest_job_name(dataset)) is not None}
-        for job_name, candidates, master in _work(catalog, tables, live):
+        for job_name, candidates, master in _work(catalog, versions, tables, shown, live):
             if not candidates:
                 continue
             if master is not None and (run := runs.running(master)) is not None:
@@ -78,19 +82,25 @@ def bronze_changes_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.Sensor
 
 
 def _work(
-    catalog: Catalog, tables: Mapping[str, Table | None], live: Collection[str]
+    catalog: Catalog,
+    versions: Iterable[Dataset],
+    tables: Mapping[str, Table | None],
+    shown: Mapping[str, Table | None],
+    live: Collection[str],
 ) -> Iterator[tuple[str, list[dg.RunRequest], str | None]]:
     """By job, the runs that would bring everything up to date; and the job that does the same while it runs.
 
     Args:
+        versions: of datasets, that are written.
+        shown: the tables as marts read them.
         live: datasets whose Bronze is being filled; one run follows it, instead of one for each commit.
     """
-    for dataset in catalog.datasets:
+    for dataset in versions:
         master = catch_up_job_name(dataset)
         keys = set(pending_silver(dataset, tables))
         for mart in by_rectangle(catalog, dataset):
-            keys.update(pending_gold(mart, tables))
-        gained = outdated(dataset, tables[f"silver/{dataset.name}"])
+            keys.update(pending_gold(mart, shown))
+        gained = outdated(dataset, tables[f"silver/{dataset.table}"])
         if gained or len(keys) > _BACKLOG or Key(None, None) in keys or (keys and dataset.name in live):
             yield master, [dg.RunRequest(job_name=master)], None
             continue
@@ -99,9 +109,9 @@ def _work(
             yield master, [dg.RunRequest(job_name=master)], None
             continue
         yield refine_job_name(dataset), refine, master
-        for mart in catalog.marts_of(dataset.name):
+        for mart in catalog.marts_of(dataset.name) if dataset not in catalog.successors else ():
             if len(mart.partitioned_by) == 1:
-                dates = {Key(key.date, _NO_REGION) for key in pending_gold(mart, tables)}
+                dates = {Key(key.date, _NO_REGION) for key in pending_gold(mart, shown)}
                 job_name = aggregate_job_name(mart)
                 yield job_name, _range_runs(job_name, dates, regions=(_NO_REGION,)), master
 
@@ -112,9 +122,9 @@ def _range_runs(job_name: str, keys: set[Key], *, regions: tuple[str, ...]) -> l
 
 
 def by_rectangle(catalog: Catalog, dataset: Dataset) -> list[Mart]:
-    """Marts with the dataset's own table partitions, computed in the same run as its Silver."""
+    """Marts with the dataset's own table partitions, computed in the same run as its Silver; of two versions the older's."""
     return [
         mart
         for mart in catalog.marts_of(dataset.name)
-        if len(mart.partitioned_by) > 1 and mart.inputs[0] == dataset.name
+        if dataset not in catalog.successors and len(mart.partitioned_by) > 1 and mart.inputs[0] == dataset.name
     ]

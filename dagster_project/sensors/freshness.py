@@ -29,7 +29,7 @@ def freshness_sensor(catalog: Catalog) -> dg.SensorDefinition:
         said: dict[str, tuple[bool, float]] = json.loads(context.cursor) if context.cursor else {}
         events: list[dg.AssetCheckEvaluation] = []
         for dataset in catalog.datasets:
-            silver = lake.find(specs.silver(dataset))[f"silver/{dataset.name}"]
+            silver = lake.find(specs.silver(dataset))[f"silver/{dataset.table}"]
             if silver is None:
                 continue
             for evaluation in freshness.evaluate(dataset, silver, now=now):
