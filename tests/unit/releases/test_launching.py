@@ -32,7 +32,11 @@ def launched(lake: Lake, home: Path) -> set[str]:
         )
         found = repository.get_sensor_def("bronze_changes")(context)
         assert isinstance(found, (dg.SensorResult, dg.SkipReason))
-        return {str(request.job_name) for request in found.run_requests or ()} if isinstance(found, dg.SensorResult) else set()
+        return (
+            {str(request.job_name) for request in found.run_requests or ()}
+            if isinstance(found, dg.SensorResult)
+            else set()
+        )
 
 
 def test_the_newer_version_is_left_alone_until_it_is_started_and_marts_follow_the_one_that_serves(
