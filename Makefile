@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench bench-rules bench-setup bench-verify contracts help setup demo test dev lint screenshots chaos clean
+.PHONY: bench bench-rules bench-setup bench-verify contracts help setup demo test dev evolve lint screenshots chaos clean
 # Byte code makes every start after the first much faster; some CI environments switch it off.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -18,6 +18,9 @@ test: setup ## Run all tests
 
 chaos: setup ## Break the platform in FAULTS=100 ways and compare the tables with the oracle
 	.venv/bin/python -m tests.chaos --faults $(or $(FAULTS),100) --out benchmarks/results/chaos.json
+
+evolve: setup ## Add a column and promote a major version while EVENTS=1000000 events arrive; nothing is lost, no reader notices
+	.venv/bin/python -m tests.evolution --events $(or $(EVENTS),1000000) --out benchmarks/results/evolve.json
 
 dev: setup ## Kafka, the sensors and Dagster's UI, until Ctrl-C
 	.venv/bin/lakehouse dev

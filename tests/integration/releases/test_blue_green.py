@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from dagster_project.refine.rollout import retire
-from tests.integration.releases.evolution import check_against_what_was_sent, evolve
-from tests.integration.releases.scene import NAME, NEXT, Scene, scene_of
+from tests.evolution.course import check_against_what_was_sent, evolve
+from tests.evolution.scene import NAME, NEXT, Scene, scene_of
 
 EVENTS, KEYS = 12_000, 400
 

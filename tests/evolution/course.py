@@ -10,14 +10,19 @@ from polars.testing import assert_frame_equal
 from dagster_project.lake.query import query
 from dagster_project.refine.comparison import Comparison, compare_rows
 from dagster_project.refine.rollout import start, take_over
-from tests.integration.releases.scene import GROWN, NAME, NEXT, Reader, Scene
+from tests.evolution.scene import GROWN, NAME, NEXT, Reader, Scene
 
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """What came of it."""
+    """What came of it.
+
+    Attributes:
+        audited: problems of the accounts that were taken meanwhile.
+    """
 
     reader: Reader
+    accounts: int
     audited: list[str]
     comparison: Comparison
 
@@ -43,7 +48,8 @@ def evolve(scene: Scene, *, events: int, per_second: float, report: Callable[[st
     scene.catch_up()
     older, newer = scene.catalog.versions(NAME)
     comparison = compare_rows(older, newer, storage=scene.storage, sample=5)
-    return Course(reader=reader, audited=audited, comparison=comparison)
+    problems = [problem for account in audited for problem in account.problems]
+    return Course(reader=reader, accounts=len(audited), audited=problems, comparison=comparison)
 
 
 def check_against_what_was_sent(scene: Scene) -> None:

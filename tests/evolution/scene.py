@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,13 +190,13 @@ class Scene:
         return query(sql, catalog=self.catalog, storage=self.storage)
 
     @contextmanager
-    def busy(self, number: int, *, per_second: float) -> Iterator[tuple[Reader, list[str]]]:
-        """While all are at work: yields the reader, and what accounts have found; fails if one of them did."""
+    def busy(self, number: int, *, per_second: float) -> Generator[tuple[Reader, list[Account]]]:
+        """While all are at work: yields the reader, and the accounts that are taken; fails if one of them did."""
         stop = threading.Event()
-        reader, found = Reader(), list[str]()
+        reader, found = Reader(), list[Account]()
 
         def audit() -> None:
-            found.extend(problem for item in self.accounts() for problem in item.problems)
+            found.extend(self.accounts())
 
         steps: list[Callable[[], None]] = [self.work, lambda: reader.look(self.read()), audit]
         failures: list[BaseException] = []
