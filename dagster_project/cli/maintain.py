@@ -10,6 +10,7 @@ from dagster_project.cli.output import AsJson, console, print_json, progress
 from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
+    from dagster_project.lake.table import TableSpec
     from dagster_project.lifecycle.expiry import Expired
     from dagster_project.lifecycle.upkeep import Upkeep
 
@@ -45,12 +46,11 @@ def maintain(
         readers = written(catalog, item.name, storage=storage)
         now = dt.datetime.now(dt.UTC)
         expired += expire(item, storage=storage, now=now, readers=readers, rehearse=dry_run)
-    versions = [version for item in datasets for version in catalog.versions(item.name)]
-    tables = [
-        *(spec(item) for item in datasets for spec in (specs.bronze, specs.ledger)),
-        *(spec(version) for version in versions for spec in (specs.silver, specs.quarantine)),
-        *map(specs.gold, marts),
-    ]
+    tables: list[TableSpec] = []
+    for item in datasets:
+        own = [spec(version) for version in catalog.versions(item.name) for spec in (specs.silver, specs.quarantine)]
+        tables += [specs.bronze(item), *own, specs.ledger(item)]
+    tables += map(specs.gold, marts)
     tended = [
         done
         for spec in tables

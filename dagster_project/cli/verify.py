@@ -32,7 +32,7 @@ def verify(
 
     settings = Settings.from_environment()
     catalog = load_catalog(settings.contracts)
-    names = catalog.names() if dataset is None else (dataset,)
+    names = catalog.names() if dataset is None else (catalog.dataset(dataset).name,)
     servers = bootstrap_servers(settings)
     broker = Broker(servers)
     storage = Storage.at(settings.lake_uri)

@@ -16,7 +16,13 @@ def origins(mart: Mart, catalog: Catalog) -> dict[str, list[tuple[str, str]]]:
             name: {
                 DATE_COLUMN: "DATE",
                 REGION_COLUMN: "VARCHAR",
-                **{column.name: duckdb_type(column.type) for column in catalog.dataset(name).columns},
+                # As readers have them: columns of both versions, and of what was renamed both names.
+                **{
+                    column_name: duckdb_type(column.type)
+                    for version in catalog.versions(name)
+                    for column in version.columns
+                    for column_name in filter(None, (column.renamed_from, column.name))
+                },
             }
             for name in mart.inputs
         }

@@ -18,8 +18,6 @@ from dagster_project.settings import REPOSITORY, Settings
 from tests.evolution.course import check_against_what_was_sent, evolve
 from tests.evolution.scene import scene_of
 
-# What two cores keep up with: reading, refining two versions, the mart, a reader and accounts, all in one process.
-_PER_SECOND = 10_000.0
 _KEYS = 20_000
 
 
@@ -34,7 +32,7 @@ def main(arguments: list[str]) -> int:
         try:
             servers = kafka.up(settings, brokers=1).bootstrap_servers
             scene = scene_of(home, servers=servers, keys=_KEYS)
-            course = evolve(scene, events=options.events, per_second=_PER_SECOND, report=console.print)
+            course = evolve(scene, events=options.events, report=console.print)
             check_against_what_was_sent(scene)
             accounts = scene.accounts(payloads=True)
         finally:

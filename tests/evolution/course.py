@@ -27,9 +27,9 @@ class Course:
     comparison: Comparison
 
 
-def evolve(scene: Scene, *, events: int, per_second: float, report: Callable[[str], None]) -> Course:
+def evolve(scene: Scene, *, events: int, report: Callable[[str], None]) -> Course:
     """Send so many events, and change the contract on the way; returns once all of them are in every table."""
-    with scene.busy(events, per_second=per_second) as (reader, audited):
+    with scene.busy(events, lead=events // 10) as (reader, audited):
 
         def after(share: float, what: str) -> None:
             # Not the newest ones: those of some keys may be poison, or about to be read.

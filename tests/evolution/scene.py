@@ -120,7 +120,9 @@ class Scene:
     def agree(self, *texts: str) -> None:
         """Make these the contracts of the project."""
         wanted = {f"v{place}.odcs.yaml": text.replace("test.readings", self.topic) for place, text in enumerate(texts)}
-        write_project(self.contracts, {**wanted, "levels.odcs.yaml": MART, "levels.sql": SQL})
+        for name, text in {**wanted, "levels.odcs.yaml": MART, "levels.sql": SQL}.items():
+            staged = write_project(self.contracts, {f"{name}.new": text}) / f"{name}.new"
+            staged.replace(self.contracts / name)  # at once, as others read them
         for path in self.contracts.glob("v*.odcs.yaml"):
             if path.name not in wanted:
                 path.unlink()
@@ -129,20 +131,17 @@ class Scene:
         for step in admin.plan_all(derived.wanted(self.catalog.datasets), bootstrap_servers=self.servers):
             admin.apply(step, bootstrap_servers=self.servers)
 
-    def send(self, number: int, *, per_second: float, stop: threading.Event) -> None:
-        """Send up to so many messages in all, at this pace."""
+    def send(self, number: int, *, stop: threading.Event, most: Callable[[], int]) -> None:
+        """Send up to so many messages in all, and at each moment no more than `most`."""
         producer = Producer({"bootstrap.servers": self.servers, "linger.ms": 5})
-        began, before = time.monotonic(), self.sent
         while self.sent < number and not stop.is_set():
-            due = before + int((time.monotonic() - began) * per_second)
-            while self.sent < min(due, number):
+            for _ in range(min(most(), number, self.sent + 50_000) - self.sent):  # half of what its queue holds
                 key, value = message(self.sent, keys=self.keys)
                 producer.produce(self.topic, key=key, value=value)
                 self.sent += 1
                 producer.poll(0)
-            time.sleep(0.005)
-            if len(producer) > 50_000:  # half of what its queue holds
-                producer.flush()
+            producer.flush()
+            time.sleep(0.01)
         producer.flush()
 
     def work(self) -> None:
@@ -190,8 +189,12 @@ class Scene:
         return query(sql, catalog=self.catalog, storage=self.storage)
 
     @contextmanager
-    def busy(self, number: int, *, per_second: float) -> Generator[tuple[Reader, list[Account]]]:
-        """While all are at work: yields the reader, and the accounts that are taken; fails if one of them did."""
+    def busy(self, number: int, *, lead: int) -> Generator[tuple[Reader, list[Account]]]:
+        """While all are at work: yields the reader, and the accounts that are taken; fails if one of them did.
+
+        Args:
+            lead: how many messages the producer is ahead of what the reader has seen, so that there is load all the time.
+        """
         stop = threading.Event()
         reader, found = Reader(), list[Account]()
 
@@ -210,9 +213,8 @@ class Scene:
                 reader.problems.append(repr(error))
 
         threads = [threading.Thread(target=repeat, args=(step,)) for step in steps]
-        threads.append(
-            threading.Thread(target=self.send, args=(number,), kwargs={"per_second": per_second, "stop": stop})
-        )
+        ahead = {"stop": stop, "most": lambda: reader.newest + lead}
+        threads.append(threading.Thread(target=self.send, args=(number,), kwargs=ahead))
         for thread in threads:
             thread.start()
         try:

@@ -19,7 +19,7 @@ def scene(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Scene:
 
 
 def test_a_reader_in_a_loop_sees_no_error_no_gap_and_no_doubled_row(scene: Scene) -> None:
-    course = evolve(scene, events=EVENTS, per_second=2_000, report=print)
+    course = evolve(scene, events=EVENTS, report=print)
     assert course.reader.problems == []
     assert course.reader.served == {1, 2}
     assert course.audited == []
@@ -34,7 +34,8 @@ def test_a_reader_in_a_loop_sees_no_error_no_gap_and_no_doubled_row(scene: Scene
 def test_then_the_older_version_is_retired_and_the_newer_contract_is_enough(scene: Scene) -> None:
     retire(scene.catalog, NAME, storage=scene.storage)
     scene.agree(NEXT)
-    scene.send(EVENTS + 3 * KEYS, per_second=20_000, stop=threading.Event())
+    more = EVENTS + 3 * KEYS
+    scene.send(more, stop=threading.Event(), most=lambda: more)
     scene.catch_up()
     check_against_what_was_sent(scene)
     assert [(item.dataset, item.problems) for item in scene.accounts(payloads=True)] == [("readings_v2", ())]
