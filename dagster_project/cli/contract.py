@@ -24,7 +24,7 @@ def lint(as_json: AsJson = False) -> None:
     from dagster_project.contract.loader import load_catalog
 
     catalog = load_catalog(Settings.from_environment().contracts)
-    contracts = [*catalog.datasets, *catalog.marts]
+    contracts = [*catalog.every_version(), *catalog.marts]
     if as_json:
         print_json([{"name": item.name, "version": item.version, "source": item.source} for item in contracts])
         return

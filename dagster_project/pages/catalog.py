@@ -37,9 +37,9 @@ def write_pages(catalog: Catalog, folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     pages = {
-        "index.html": _render("index.html", "Contracts", datasets=catalog.datasets, marts=catalog.marts, page=_page)
+        "index.html": _render("index.html", "Contracts", datasets=catalog.every_version(), marts=catalog.marts, page=_page)
     }
-    pages |= {_page(dataset): _dataset(dataset, catalog) for dataset in catalog.datasets}
+    pages |= {_page(version): _dataset(version, catalog) for version in catalog.every_version()}
     pages |= {_page(mart): _mart(mart, catalog) for mart in catalog.marts}
     for name, text in pages.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -52,7 +52,7 @@ def _render(template: str, title: str, **values: object) -> str:
 
 def _page(contract: Dataset | Mart) -> str:
     # A dataset and a mart may have one name.
-    return f"{'dataset' if isinstance(contract, Dataset) else 'mart'}-{contract.name}.html"
+    return f"dataset-{contract.table}.html" if isinstance(contract, Dataset) else f"mart-{contract.name}.html"
 
 
 def _dataset(dataset: Dataset, catalog: Catalog) -> str:
@@ -73,7 +73,7 @@ def _dataset(dataset: Dataset, catalog: Catalog) -> str:
         ("Rows that may break a rule", f"{dataset.max_bad_rate:.1%}"),
         ("A region is held back above", f"{dataset.breaker.bad_rate:.1%} bad rows"),
     ]
-    flow = [Step(name=dataset.topic.name), Step(name=f"bronze/{dataset.name}"), Step(name=f"silver/{dataset.name}")]
+    flow = [Step(name=dataset.topic.name), Step(name=f"bronze/{dataset.name}"), Step(name=f"silver/{dataset.table}")]
     flow += [Step(name=f"gold/{mart.name}", page=_page(mart)) for mart in catalog.marts_of(dataset.name)]
     return _render(
         "contract.html",
