@@ -37,7 +37,9 @@ def write_pages(catalog: Catalog, folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     pages = {
-        "index.html": _render("index.html", "Contracts", datasets=catalog.every_version(), marts=catalog.marts, page=_page)
+        "index.html": _render(
+            "index.html", "Contracts", datasets=catalog.every_version(), marts=catalog.marts, page=_page
+        )
     }
     pages |= {_page(version): _dataset(version, catalog) for version in catalog.every_version()}
     pages |= {_page(mart): _mart(mart, catalog) for mart in catalog.marts}

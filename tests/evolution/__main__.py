@@ -18,7 +18,8 @@ from dagster_project.settings import REPOSITORY, Settings
 from tests.evolution.course import check_against_what_was_sent, evolve
 from tests.evolution.scene import scene_of
 
-_KEYS = 20_000
+# Events of one key: many enough that most are superseded.
+_VERSIONS = 50
 
 
 def main(arguments: list[str]) -> int:
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> int:
         settings = Settings(home=home, project=REPOSITORY, lake_uri=str(home / "lake"), bootstrap_servers="")
         try:
             servers = kafka.up(settings, brokers=1).bootstrap_servers
-            scene = scene_of(home, servers=servers, keys=_KEYS)
+            scene = scene_of(home, servers=servers, keys=max(options.events // _VERSIONS, 1))
             course = evolve(scene, events=options.events, report=console.print)
             check_against_what_was_sent(scene)
             accounts = scene.accounts(payloads=True)

@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from dagster_project.lake.query import query
 from dagster_project.refine.comparison import Comparison, compare_rows
 from dagster_project.refine.rollout import start, take_over
-from tests.evolution.scene import GROWN, NAME, NEXT, Reader, Scene
+from tests.evolution.scene import GROWN, NAME, NEXT, Reader, Scene, wait
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,8 @@ def evolve(scene: Scene, *, events: int, report: Callable[[str], None]) -> Cours
         for share, back in ((0.6, False), (0.7, True), (0.8, False)):
             after(share, "rolled back" if back else "promoted")
             take_over(scene.catalog, NAME, back=back, storage=scene.storage, report=report)
-        after(1.0, "all of them are there")
+        wait(lambda: scene.sent >= events or bool(reader.problems))
+        after(1.0, "all of them are sent")
     scene.catch_up()
     older, newer = scene.catalog.versions(NAME)
     comparison = compare_rows(older, newer, storage=scene.storage, sample=5)
