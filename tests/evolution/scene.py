@@ -235,7 +235,7 @@ class Scene:
         rows: dict[str, int] = {}
         for key in range(min(self.keys, self.sent)):
             last = key + (self.sent - 1 - key) // self.keys * self.keys
-            while is_poison(last):
+            while last >= 0 and is_poison(last):
                 last -= self.keys
             if last >= 0:
                 rows[f"k{key}"] = last
