@@ -12,6 +12,7 @@ from typing import Any
 
 import fastavro
 import numpy as np
+import polars as pl
 import pyarrow as pa
 from fastavro.schema import SchemaParseException, UnknownType
 
@@ -20,10 +21,12 @@ from dagster_project.contract.model import Column, DataType
 from dagster_project.ingest import avro_scanner, exact
 from dagster_project.ingest.arrow import Array, valid
 from dagster_project.ingest.avro_program import UNITS, Unfit, compile_program, kind_of
+from dagster_project.ingest.avro_rescue import Rescue
 from dagster_project.ingest.compiled import Bytes, Marks, Numbers, Sizes
 from dagster_project.ingest.decode import Decoder, Scanned
 from dagster_project.ingest.exact import Rejected
 from dagster_project.ingest.scanner import Members, Slots
+from dagster_project.lake.specs import RESCUED
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 # Bits of a decimal: several times what fits any column, and quick to convert.
@@ -39,7 +42,8 @@ class AvroDecoder(Decoder):
 
     A compiled scanner reads all of them, and says which are broken. Of the others it leaves those to fastavro that have a
     value which does not go into its column as it is: text that is no UTF-8, a decimal of more than 64 bits or with more
-    decimals than the contract has, a time beyond the calendar, a number that is none.
+    decimals than the contract has, a time beyond the calendar, a number that is none. Where the schema has fields that the
+    contract does not know, fastavro reads each message a second time, for `_rescued`.
     """
 
     def __init__(self, schema: str, columns: tuple[Column, ...]) -> None:
@@ -55,7 +59,8 @@ class AvroDecoder(Decoder):
             self._plain: Any = fastavro.parse_schema(_plain(json.loads(schema)))
         except _NO_SCHEMA as error:
             raise Unfit(f"no schema of Avro: {error}") from error
-        self._program = compile_program(self._written, columns, self._layout, named=self._named)
+        self._program, drifted = compile_program(self._written, columns, self._layout, named=self._named)
+        self._rescue = Rescue(drifted, columns, written=self._written, plain=self._plain) if drifted else None
         self._broken = np.zeros(0, np.bool_)
 
     def _scan(self, content: Bytes, offsets: Numbers) -> Scanned | None:
@@ -63,13 +68,17 @@ class AvroDecoder(Decoder):
         if found is None:
             return None
         return _Scanned(
-            layout=found.layout, content=content, slots=found.slots, unknown=found.unknown, doubts=found.doubts
+            layout=found.layout,
+            content=content,
+            slots=found.slots,
+            unknown=found.unknown,
+            doubts=found.doubts,
+            offsets=offsets,
+            rescue=self._rescue,
         )
 
     def _fill(self, content: Bytes, offsets: Numbers, slots: Slots, unknown: Members, doubts: Marks) -> bool:
-        unknown.used[:] = (
-            0  # a column for what the contract does not know is JSON's alone: it has no schema to be read by
-        )
+        unknown.used[:] = 0  # what the contract does not know has no text of its own here
         self._broken = np.zeros_like(doubts)
         return avro_scanner.scan(content, offsets, self._layout, self._program, slots, doubts, self._broken)
 
@@ -81,7 +90,10 @@ class AvroDecoder(Decoder):
             message = fastavro.schemaless_reader(io.BytesIO(payload), self._plain, None)
         except UnicodeDecodeError as error:
             raise Rejected(f"payload.utf8: {error.reason}") from error
-        return self._value(message, self._written, DataType(kind="struct", fields=self._columns), "")
+        known: dict[str, object] = self._value(
+            message, self._written, DataType(kind="struct", fields=self._columns), ""
+        )
+        return {**known, RESCUED: self._rescue(payload) if self._rescue else None}
 
     def _value(self, value: Any, schema: Any, data_type: DataType, path: str) -> Any:
         """A column's value from what fastavro read without looking at logical types."""
@@ -118,7 +130,25 @@ class AvroDecoder(Decoder):
 
 @dataclass(frozen=True, kw_only=True)
 class _Scanned(Scanned):
-    """Numbers are there as they are, not as text."""
+    """Numbers are there as they are, not as text.
+
+    Attributes:
+        offsets: where each message begins, and where the last one ends.
+        rescue: what of a message the contract does not know; `None` where the schema has nothing of that kind.
+    """
+
+    offsets: Numbers
+    rescue: Rescue | None
+
+    def rescued(self) -> pl.Series:
+        if self.rescue is None:
+            return super().rescued()
+        bounds = self.offsets.tolist()
+        texts = [
+            None if doubtful else self.rescue(self.content[start:end].tobytes())
+            for start, end, doubtful in zip(bounds, bounds[1:], self.doubts.tolist(), strict=False)
+        ]
+        return pl.Series(texts, dtype=pl.String)
 
     def _doubles(self, starts: Numbers, sizes: Sizes) -> Array:
         values = starts.astype(np.float64)

@@ -48,8 +48,10 @@ class Unfit(Exception):  # noqa: N818 a verdict on a schema, not a fault of ours
     """No message of the schema has the contract's columns; the text says where, what was found and expected."""
 
 
-def compile_program(schema: Any, columns: tuple[Column, ...], layout: Layout, *, named: Mapping[str, Any]) -> Program:
-    """Compile a schema.
+def compile_program(
+    schema: Any, columns: tuple[Column, ...], layout: Layout, *, named: Mapping[str, Any]
+) -> tuple[Program, frozenset[str]]:
+    """Compile a schema; and name its outer fields that no column is for, or for something in them.
 
     Args:
         schema, named: as `fastavro.parse_schema` gives them: names are full, and where a type was named before stands its
@@ -63,7 +65,7 @@ def compile_program(schema: Any, columns: tuple[Column, ...], layout: Layout, *,
     compiler.value(schema, DataType(kind="struct", fields=columns), 0, "")
     compiler.emit(ops.END)
     steps = np.array(compiler.steps, np.int64).T.copy()
-    return Program(
+    program = Program(
         op=steps[0],
         node=steps[1],
         argument=steps[2],
@@ -72,6 +74,7 @@ def compile_program(schema: Any, columns: tuple[Column, ...], layout: Layout, *,
         branches=np.array(compiler.branches, np.int64),
         open=np.zeros(compiler.deepest + 1, np.int64),
     )
+    return program, frozenset(compiler.drifted)
 
 
 def kind_of(schema: Any) -> str:
@@ -86,6 +89,7 @@ class _Compiler:
         self.steps: list[list[int]] = []
         self.branches: list[int] = []
         self.deepest = 0
+        self.drifted: set[str] = set()
         self._layout = layout
         self._named = named
         self._open = 0
@@ -149,6 +153,7 @@ class _Compiler:
         for field in schema["fields"]:
             inside, index = _inside(path, field["name"]), fields.get(field["name"])
             if wanted is None or index is None:
+                self.drifted.add(inside.partition(".")[0].removesuffix("[]"))
                 fewest += self.value(field["type"], None, -1, inside)
             else:
                 child = int(self._layout.first[node]) + index

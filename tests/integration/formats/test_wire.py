@@ -22,6 +22,7 @@ from dagster_project.contract.model import Column, DataType, Format
 from dagster_project.errors import ContractError, RegistryError
 from dagster_project.lake.specs import POISON
 from dagster_project.lake.storage import Storage
+from dagster_project.refine.recover import backfill
 from dagster_project.registry.schemas import Registry
 from dagster_project.services import registry as service
 from dagster_project.settings import REPOSITORY, Settings
@@ -189,14 +190,27 @@ def test_writers_and_readers_of_two_versions_read_each_other(make_wired: Callabl
     send(first, [new(json.dumps({**text, "channel": "web"}).encode()) for text in texts[10:20]])
     assert old(b"")[:5] != new(b"")[:5]
 
-    for lake in (first, second):
+    for lake, unknown in ((first, {"channel": 10}), (second, {})):
         (batch,) = lake.ingest()
-        assert (batch.events, batch.poison) == (20, 0)
+        assert (batch.events, batch.poison, batch.unknown) == (20, 0, unknown)
 
     by_offset = [lake.bronze().sort("_kafka_offset") for lake in (first, second)]
     assert [rows["order_id"].to_list() for rows in by_offset] == [[text["order_id"] for text in texts[:20]]] * 2
     assert "channel" not in by_offset[0].columns
     assert by_offset[1]["channel"].to_list() == [None] * 10 + ["web"] * 10
+
+    # What the first contract did not know was kept, and fills the column once it does.
+    assert by_offset[0]["_rescued"].to_list() == [None] * 10 + ['{"channel": "web"}'] * 10
+    first.refine()
+    waiting = first.silver()["_rescued"].count()
+    assert waiting > 0
+    richer = replace(first, dataset=second.dataset)
+    assert sum(backfill(richer.dataset, storage=richer.storage).values()) == waiting
+    second.refine()
+    names = ["order_id", "channel", "_rescued"]
+    assert richer.silver().select(names).sort("order_id").equals(second.silver().select(names).sort("order_id"))
+    account = richer.account()
+    assert (account.problems, account.accounted) == ((), True)
 
 
 def test_the_command_registers_a_contracts_schema_and_says_what_there_was(

@@ -10,6 +10,7 @@ import math
 import subprocess
 import sys
 import textwrap
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -23,8 +24,10 @@ import pytest
 from dagster_project.contract.avro import avro_schema
 from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Dataset
+from dagster_project.ingest import drift
 from dagster_project.ingest.avro import AvroDecoder
 from dagster_project.ingest.avro_program import Unfit
+from dagster_project.ingest.decode import Decoder
 from dagster_project.lake.specs import ERROR, RESCUED
 from tests import hostile
 from tests.unit.lakes import write_project
@@ -171,9 +174,12 @@ def written(schema: Schema, row: dict[str, Any]) -> bytes:
 
 def decoded(schema: Schema, dataset: Dataset, payloads: list[bytes]) -> list[dict[str, Any]]:
     series = pl.Series(payloads, dtype=pl.Binary)
-    found = AvroDecoder(json.dumps(schema), dataset.columns).decode(series)
-    assert found[RESCUED].null_count() == len(found)
-    return found.drop(RESCUED).to_dicts()
+    return AvroDecoder(json.dumps(schema), dataset.columns).decode(series).drop(RESCUED).to_dicts()
+
+
+def rescued(schema: Schema, dataset: Dataset, payloads: list[bytes]) -> list[str | None]:
+    found = AvroDecoder(json.dumps(schema), dataset.columns).decode(pl.Series(payloads, dtype=pl.Binary))
+    return found[RESCUED].to_list()
 
 
 def by_fastavro(writer: Schema, reader: Schema, payload: bytes) -> dict[str, Any]:
@@ -199,6 +205,114 @@ def test_whatever_the_writers_schema_values_are_those_of_fastavro(
         field(resolved, "amount")["type"] = field(schema, "amount")["type"]
     assert found == [by_fastavro(schema, resolved, payload) for payload in payloads]
     assert [row["id"] for row in found] == [row["id"] for row in rows]
+
+
+@pytest.mark.parametrize("change", [change for change in WRITERS if change is not unknown_fields])
+def test_of_what_the_contract_knows_nothing_is_rescued(
+    dataset: Dataset, own: Schema, change: Callable[[Schema], None]
+) -> None:
+    rng, schema = Random(SEED), copy.deepcopy(own)
+    change(schema)
+
+    assert set(rescued(schema, dataset, [written(schema, message(rng)) for _ in range(20)])) == {None}
+
+
+def test_fields_that_the_contract_does_not_know_are_kept_in_every_row(dataset: Dataset, own: Schema) -> None:
+    rng, schema = Random(SEED), copy.deepcopy(own)
+    unknown_fields(schema)
+    rows = [fill(rng, message(rng)) for _ in range(COUNT)]
+    # Every other row has an amount that only fastavro can read.
+    rows = [{**row, "amount": Decimal(10**15) if number % 2 else None} for number, row in enumerate(rows)]
+
+    found = rescued(schema, dataset, [written(schema, row) for row in rows])
+
+    bare = {"unknown_5": {"base64": "/wA="}, "unknown_13": "12345"}
+    for row, text_ in zip(rows, found, strict=True):
+        sent = {name: value for name, value in row.items() if name.startswith("unknown_") and value is not None}
+        assert json.loads(text_ or "") == {**sent, **bare}
+    assert {row["unknown_14"] is None for row in rows} == {True, False}
+    counts = drift.unknown_fields(pl.Series(found), dataset.columns)
+    assert counts["unknown_8"] == COUNT > counts["unknown_14"] > 0
+    assert "unknown_7" not in counts  # of type null
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "spelled"),
+    [
+        (["null", "string"], None, None),
+        (["null", "string"], "", '""'),
+        ("double", math.nan, '"nan"'),
+        ("double", -math.inf, '"-inf"'),
+        (logical("bytes", "decimal", precision=40, scale=3), Decimal("-12345678901234567890.100"), '"-12345678901234567890.100"'),
+        (logical("long", "timestamp-micros"), EPOCH + dt.timedelta(microseconds=1), '"1970-01-01T00:00:00.000001+00:00"'),
+        (logical("long", "local-timestamp-millis"), dt.datetime(2026, 1, 2, 3), '"2026-01-02T03:00:00"'),  # noqa: DTZ001
+        (logical("int", "date"), dt.date(2026, 1, 2), '"2026-01-02"'),
+        (logical("int", "time-millis"), dt.time(3, 4, 5), '"03:04:05"'),
+        (logical("string", "uuid"), uuid.UUID(int=7), '"00000000-0000-0000-0000-000000000007"'),
+        ("long", 2**63 - 1, "9223372036854775807"),
+        ({"type": "map", "values": ["null", "int"]}, {"a": None, "é": 1}, '{"a": null, "é": 1}'),
+        (["null", "double", "string", "long"], ("long", 2**63 - 1), "9223372036854775807"),
+        ({"type": "array", "items": ["null", "double", "int"]}, [("int", 7), None, 7.0], "[7, null, 7.0]"),
+        ({"type": "array", "items": "bytes"}, [b"ok", b"\xfe"], '["ok", {"base64": "/g=="}]'),
+    ],
+)  # fmt: skip
+def test_unknown_values_are_spelled_as_json_without_loss(
+    dataset: Dataset, own: Schema, kind: Any, value: Any, spelled: str | None
+) -> None:
+    schema = copy.deepcopy(own)
+    schema["fields"].append({"name": "more", "type": kind})
+    payload = written(schema, {**message(Random(1)), "more": value})
+
+    assert rescued(schema, dataset, [payload]) == [None if spelled is None else f'{{"more": {spelled}}}']
+
+
+def test_an_unknown_time_beyond_the_calendar_is_kept_as_its_number(dataset: Dataset, own: Schema) -> None:
+    schema = copy.deepcopy(own)
+    schema["fields"].append({"name": "more", "type": logical("long", "timestamp-micros")})
+    payload = written(own, message(Random(1))) + b"\xfe" + b"\xff" * 8 + b"\x01"  # 2^63 - 1
+
+    assert rescued(schema, dataset, [payload]) == [f'{{"more": {2**63 - 1}}}']
+
+
+def test_of_a_known_field_with_something_unknown_in_it_all_is_kept(dataset: Dataset, own: Schema) -> None:
+    schema = copy.deepcopy(own)
+    place = field(schema, "place")["type"][1]
+    place["fields"] += [{"name": "zip", "type": ["null", "int"]}, {"name": "hint", "type": ["null", "string"]}]
+    where = {"city": "Łódź", "since": EPOCH, "rent": Decimal("1.5"), "floors": [1]}
+    places = [None, {**where, "zip": None, "hint": None}, {**where, "zip": 7, "hint": None}]
+
+    found = rescued(schema, dataset, [written(schema, {**message(Random(1)), "place": place}) for place in places])
+
+    assert found[:2] == [None, None]
+    assert json.loads(found[2] or "") == {
+        "place": {**where, "since": "1970-01-01T00:00:00+00:00", "rent": "1.5000000000", "zip": 7}
+    }
+    assert drift.unknown_fields(pl.Series(found[2:]), dataset.columns) == {"place.zip": 1}
+
+
+def test_what_was_rescued_is_read_as_the_message_itself_once_the_contract_knows_it(
+    dataset: Dataset, own: Schema
+) -> None:
+    rng = Random(SEED)
+    rows = [message(rng) for _ in range(COUNT)]
+    payloads = pl.Series([written(own, row) for row in rows], dtype=pl.Binary)
+    few = tuple(column for column in dataset.columns if column.name == "id")
+    known = AvroDecoder(json.dumps(own), few).decode(payloads)
+
+    later = Decoder(dataset.columns).decode(known[RESCUED].cast(pl.Binary))
+
+    direct = AvroDecoder(json.dumps(own), dataset.columns).decode(payloads)
+    assert later.drop("id").equals(direct.drop("id"))
+    assert known["id"].to_list() == [row["id"] for row in rows]
+
+
+def test_poison_has_nothing_to_rescue(dataset: Dataset, own: Schema) -> None:
+    schema = copy.deepcopy(own)
+    schema["fields"].append({"name": "more", "type": "string"})
+    whole = written(schema, {**message(Random(1)), "more": "x"})
+    infinite = written(schema, {**message(Random(1)), "ratio": math.inf, "more": "x"})
+
+    assert rescued(schema, dataset, [whole[:-1], infinite, whole]) == [None, None, '{"more": "x"}']
 
 
 def test_a_hundred_thousand_elements_and_blocks_of_any_size_are_read(dataset: Dataset, own: Schema) -> None:
