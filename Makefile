@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench bench-rules bench-setup bench-verify contracts help setup demo test dev evolve lint screenshots chaos clean
+.PHONY: bench bench-rules bench-setup bench-verify contracts help setup demo test dev evolve lint screenshots tutorial chaos clean
 # Byte code makes every start after the first much faster; some CI environments switch it off.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -36,6 +36,9 @@ contracts: setup ## Fail if a contract breaks what it says in the git revision L
 
 screenshots: setup ## Take the pictures of the documentation anew
 	.venv/bin/python docs/screenshots.py
+
+tutorial: setup ## Run the commands of the tutorial and write what they print into its pages; TUTORIAL=--check: compare only
+	.venv/bin/python docs/tutorial.py $(TUTORIAL)
 
 bench: setup ## Measure the platform beside its peers, each after a verdict; BENCH=quick: at small sizes, within minutes
 ifeq ($(BENCH),quick)

@@ -67,9 +67,9 @@ def show(account: Account) -> None:
 
     from dagster_project.accounting.tiles import PLACES
 
-    table = Table(
-        title=f"{account.dataset}: where {account.offsets:,} offsets are", title_justify="left", show_header=False
-    )
+    # No title of the table, which would be broken to the table's width.
+    console.print(f"{account.dataset}: where {account.offsets:,} offsets are", style="italic")
+    table = Table(show_header=False)
     table.add_column()
     table.add_column(justify="right")
     for name in PLACES:

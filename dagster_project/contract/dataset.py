@@ -68,8 +68,8 @@ def compile_dataset(document: Document) -> Dataset:
                 "'region' is not the partitioned property",
                 "partitioned: true on it, or another name",
             )
-    event_time = _time(compiler, options, "eventTime", by_name, "")
-    partition_time = _time(compiler, options, "partitionTime", by_name, event_time)
+    event_time = _time(compiler, options, "eventTime", by_name)
+    partition_time = _time(compiler, options, "partitionTime", by_name) if "partitionTime" in options else event_time
     write_mode = options.get("writeMode", "append")
     if write_mode not in ("append", "upsert"):
         compiler.problem((*base, "customProperties"), f"writeMode {write_mode!r}", "append or upsert")
@@ -104,10 +104,8 @@ def compile_dataset(document: Document) -> Dataset:
     return dataset
 
 
-def _time(
-    compiler: Compiler, options: Mapping[str, Any], name: str, columns: Mapping[str, Column], default: str
-) -> str:
-    column = options.get(name, default)
+def _time(compiler: Compiler, options: Mapping[str, Any], name: str, columns: Mapping[str, Column]) -> str:
+    column = options.get(name, "")
     if column not in columns or columns[column].type.kind != "timestamp" or not columns[column].required:
         compiler.problem(
             ("schema", 0, "customProperties"), f"{name} {column!r}", "the name of a required timestamp property"
