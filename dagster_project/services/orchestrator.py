@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from dagster_project.errors import ServiceError
+from dagster_project.services import keeper
 from dagster_project.services.lock import exclusive, holder
 from dagster_project.services.ports import LOOPBACK, free_port
 from dagster_project.services.revive import Service
@@ -112,6 +113,8 @@ class Orchestra:
 def running(settings: Settings, *, ui_port: int | None = None) -> Generator[Orchestra]:
     """Run a code server, the daemon and, given a port, the UI, for as long as the context lasts.
 
+    The local schema registry, where there is one, is looked after, too.
+
     Raises:
         ServiceError: one of them does not start.
     """
@@ -138,7 +141,8 @@ def running(settings: Settings, *, ui_port: int | None = None) -> Generator[Orch
             if service.name == "code-server":
                 _wait_for_port(port, service)
         orchestra.start()
-        yield orchestra
+        with keeper.kept(settings, book=logs / "supervisor.log"):
+            yield orchestra
     finally:
         orchestra.stop()
 

@@ -86,11 +86,22 @@ def up(settings: Settings, *, report: Callable[[str], None]) -> RegistryStatus:
     with exclusive(_folder(settings) / "lock", patience=_LOCK_SECONDS):
         port, running = _load(settings)
         if running is None:
-            java, jars = find_java(), class_path(folder=REGISTRY, report=report)
-            port = port if port and is_free(port) else free_port()
-            report(f"Starting the schema registry on {_url(port)}")
-            _launch(settings, port, [str(java), *_OPTIONS, f"-Dquarkus.http.port={port}"], jars)
+            _start(settings, port, report=report)
     return status(settings)
+
+
+def revive(settings: Settings, *, report: Callable[[str], None]) -> None:
+    """Start the local registry again if it has died. One that was never started, or was stopped by `down`, stays so.
+
+    Raises:
+        ServiceError: as of `up`.
+    """
+    if settings.schema_registry_url or not _has_died(settings):
+        return
+    with exclusive(_folder(settings) / "lock", patience=_LOCK_SECONDS):
+        if _has_died(settings):  # nobody has stopped or started it meanwhile
+            report("it has died; starting it again")
+            _start(settings, _noted(settings)[0], report=report)
 
 
 def down(settings: Settings) -> RegistryStatus:
@@ -98,6 +109,7 @@ def down(settings: Settings) -> RegistryStatus:
     if not settings.schema_registry_url and _state(settings).exists():
         with exclusive(_folder(settings) / "lock", patience=_LOCK_SECONDS):
             _end(settings)
+            _save(settings, _noted(settings)[0], None)
     return status(settings)
 
 
@@ -109,6 +121,19 @@ def status(settings: Settings) -> RegistryStatus:
     return RegistryStatus(url=url, managed=True, pid=running.pid if running else None, log=_log(settings))
 
 
+def _start(settings: Settings, port: int, *, report: Callable[[str], None]) -> None:
+    java, jars = find_java(), class_path(folder=REGISTRY, report=report)
+    # Where it was, if that can be: clients know the address.
+    port = port if port and is_free(port) else free_port()
+    report(f"Starting the schema registry on {_url(port)}")
+    _launch(settings, port, [str(java), *_OPTIONS, f"-Dquarkus.http.port={port}"], jars)
+
+
+def _has_died(settings: Settings) -> bool:
+    _, noted = _noted(settings)
+    return noted is not None and not noted.is_running
+
+
 def _launch(settings: Settings, port: int, java: list[str], jars: str) -> None:
     _end(settings)  # one that we lost track of: it holds the database
     marker = _marker(settings)
@@ -117,8 +142,7 @@ def _launch(settings: Settings, port: int, java: list[str], jars: str) -> None:
         started = daemon.spawn(
             [*command, "-cp", jars, _MAIN], marker=marker, log=_log(settings), environment=environment()
         )
-        content = {"port": port, "pid": started.pid, "created": started.created}
-        _state(settings).write_text(json.dumps(content) + "\n")
+        _save(settings, port, started)
         _wait(started, port, _log(settings))
     except BaseException:  # Ctrl-C too
         _end(settings)
@@ -149,18 +173,31 @@ def _end(settings: Settings) -> None:
 
 def _load(settings: Settings) -> tuple[int, Daemon | None]:
     """Its last port, 0 if it never had one; and its process, if it runs."""
+    port, noted = _noted(settings)
+    return port, noted if noted is not None and noted.is_running else None
+
+
+def _noted(settings: Settings) -> tuple[int, Daemon | None]:
+    """Its last port, 0 if it never had one; and the process that was started and not stopped, alive or not."""
     try:
         content = json.loads(_state(settings).read_bytes())
-        found = Daemon(pid=int(content["pid"]), created=float(content["created"]), marker=_marker(settings))
-        return int(content["port"]), found if found.is_running else None
+        port, pid = int(content["port"]), content.get("pid")
+        if pid is None:
+            return port, None
+        return port, Daemon(pid=int(pid), created=float(content["created"]), marker=_marker(settings))
     except FileNotFoundError:
         return 0, None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ServiceError(
             f"{_state(settings)} is damaged ({type(error).__name__}: {error})",
             expected="the state that `lakehouse up` writes",
             remedy="delete that file and run `lakehouse up`: schemas are kept",
         ) from error
+
+
+def _save(settings: Settings, port: int, started: Daemon | None) -> None:
+    process = {} if started is None else {"pid": started.pid, "created": started.created}
+    _state(settings).write_text(json.dumps({"port": port, **process}) + "\n")
 
 
 def _url(port: int) -> str:

@@ -115,6 +115,11 @@ class Service:
         return f"the end of {self.log}:\n" + "\n".join(lines[-_LAST_LINES:])
 
     def _note(self, what: str) -> None:
-        moment = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
-        with self._book.open("a", encoding="utf-8") as book:
-            book.write(f"{moment} {self.name}: {what}\n")
+        note(self._book, self.name, what)
+
+
+def note(book: Path, name: str, what: str) -> None:
+    """Write down a death or a start."""
+    moment = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+    with book.open("a", encoding="utf-8") as file:
+        file.write(f"{moment} {name}: {what}\n")

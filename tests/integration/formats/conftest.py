@@ -13,7 +13,7 @@ from dagster_project.settings import REPOSITORY, Settings
 from tests.integration.lake import Lake, unique
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def registry_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     home = tmp_path_factory.mktemp("registry")
     settings = Settings(home=home, project=REPOSITORY, lake_uri=str(home / "lake"), bootstrap_servers="")
@@ -24,7 +24,7 @@ def registry_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sett
         service.down(settings)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def registry(registry_settings: Settings) -> str:
     return service.registry_url(registry_settings)
 

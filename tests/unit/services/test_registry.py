@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from dagster_project.contract.loader import load_catalog
 from dagster_project.errors import ServiceError
-from dagster_project.services import daemon, registry
+from dagster_project.services import daemon, keeper, registry
 from dagster_project.settings import REPOSITORY, Settings
 
 
@@ -77,3 +78,41 @@ def test_one_whose_start_fails_leaves_no_process(settings: Settings, monkeypatch
 
     assert daemon.find(registry._marker(settings)) is None
     assert registry.status(settings).pid is None
+
+
+def test_only_one_that_was_running_is_revived(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(registry, "class_path", lambda **_: "/nowhere/*")
+    monkeypatch.setattr(registry, "_launch", lambda *_: started.append("started"))
+    registry.revive(settings, report=pytest.fail)  # none was ever started
+    path = state(settings)
+    path.write_text('{"port": 20001}')  # stopped by `down`
+    registry.revive(settings, report=pytest.fail)
+    path.write_text(f'{{"port": 20001, "pid": {os.getpid()}, "created": 0.0}}')
+    registry.revive(replace(settings, schema_registry_url="http://registry.test"), report=pytest.fail)
+    assert started == []
+
+    registry.revive(settings, report=lambda _: None)
+
+    assert started == ["started"]
+    registry.down(settings)
+    registry.revive(settings, report=pytest.fail)
+    assert started == ["started"]
+
+
+def test_one_that_cannot_be_started_again_is_told_of_and_tried_again(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(registry, "_MAIN", "no.such.Program")
+    monkeypatch.setattr(registry, "class_path", lambda **_: "/nowhere/*")
+    state(settings).write_text(f'{{"port": 0, "pid": {os.getpid()}, "created": 0.0}}')
+    book = tmp_path / "supervisor.log"
+    deadline = time.monotonic() + 60
+
+    with keeper.kept(settings, book=book):
+        while not book.exists() or book.read_text().count("ended while it started") < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    assert "trying again in" in book.read_text()
