@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from dagster_project.contract.model import Column, Dataset, DataType
+
+_BRANCHES = 2  # of an optional field: null and its type
 
 
 def avro_schema(dataset: Dataset) -> dict[str, Any]:
@@ -17,6 +20,45 @@ def avro_schema(dataset: Dataset) -> dict[str, Any]:
     namespace = re.sub(r"[^A-Za-z0-9_]|^(?=\d)", "_", dataset.domain)
     described = {"doc": dataset.description} if dataset.description else {}
     return {**_record(dataset.name, namespace, dataset.columns), **described}
+
+
+def columns_of(schema: Mapping[str, Any]) -> tuple[Column, ...]:
+    """The columns of a record that `avro_schema` wrote, without what is not in it, such as bounds.
+
+    Raises:
+        ValueError: somebody else wrote it.
+    """
+    return tuple(_column(field) for field in schema["fields"])
+
+
+def _column(field: Mapping[str, Any]) -> Column:
+    kind = field["type"]
+    optional = isinstance(kind, list)
+    if optional and (len(kind) != _BRANCHES or kind[0] != "null"):
+        raise ValueError(f"{field['name']}: a union that no contract has")
+    return Column(name=field["name"], type=_data_type(kind[1] if optional else kind), required=not optional)
+
+
+def _data_type(kind: Any) -> DataType:
+    match kind:
+        case "string" | "boolean":
+            return DataType(kind=kind)
+        case "double":
+            return DataType(kind="number")
+        case "int" | "long":
+            return DataType(kind="integer", bits=32 if kind == "int" else 64)
+        case {"type": "record"}:
+            return DataType(kind="struct", fields=columns_of(kind))
+        case {"type": "array", "items": items}:
+            return DataType(kind="list", element=_data_type(items))
+        case {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}:
+            return DataType(kind="decimal", precision=precision, scale=scale)
+        case {"type": "long", "logicalType": "timestamp-micros"}:
+            return DataType(kind="timestamp")
+        case {"type": "int", "logicalType": "date"}:
+            return DataType(kind="date")
+        case _:
+            raise ValueError(f"{kind}: a type that no contract has")
 
 
 def _record(name: str, namespace: str, columns: tuple[Column, ...]) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from dagster_project.contract.avro import avro_schema
+from dagster_project.contract.avro import avro_schema, columns_of
+from dagster_project.contract.change import Change
+from dagster_project.contract.columns_diff import compare_columns
 from dagster_project.contract.json_schema import json_schema
 from dagster_project.contract.model import Dataset
 from dagster_project.errors import ContractError, RegistryError
@@ -48,7 +50,12 @@ class Schemas(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Registered:
-    """A contract's schema in the registry; `new` if it was not there before."""
+    """A contract's schema in the registry; `new` if it was not there before.
+
+    Attributes:
+        changes: of columns and types since the version before, as `contract diff` calls them. The registry asks less: that
+            versions read each other. Of a JSON Schema, and of one that somebody else wrote, there are none.
+    """
 
     dataset: str
     subject: str
@@ -56,6 +63,7 @@ class Registered:
     version: int
     compatibility: str
     new: bool
+    changes: tuple[Change, ...] = ()
 
 
 class Registry:
@@ -97,6 +105,7 @@ class Registry:
         subject, schema = dataset.topic.subject, schema_of(dataset)
         with self._client() as client:
             before = _version(client, subject, schema)
+            changes = _changes(client, dataset) if before is None else ()
             client.set_compatibility(subject, COMPATIBILITY)
             try:
                 schema_id = client.register_schema(subject, schema)
@@ -106,7 +115,7 @@ class Registry:
                 raise ContractError(
                     f"{dataset.source}: {subject}: {error.error_message}",
                     expected=f"a change by which every version reads the messages of every other ({COMPATIBILITY})",
-                    remedy="make the change additive, with optional columns only; or take a new topic for it",
+                    remedy=_remedy(dataset, changes),
                 ) from error
             version = _version(client, subject, schema)
         return Registered(
@@ -116,6 +125,7 @@ class Registry:
             version=version or 0,
             compatibility=COMPATIBILITY,
             new=before is None,
+            changes=changes,
         )
 
     @contextmanager
@@ -145,6 +155,36 @@ def schema_of(dataset: Dataset) -> Schema:
     if dataset.topic.format == "avro":
         return Schema(json.dumps(avro_schema(dataset)), "AVRO")
     return Schema(json.dumps(json_schema(dataset)), "JSON")
+
+
+def _changes(client: SchemaRegistryClient, dataset: Dataset) -> tuple[Change, ...]:
+    """Of columns and types since the newest version in the registry."""
+    from confluent_kafka.schema_registry import SchemaRegistryError
+
+    try:
+        newest = client.get_latest_version(dataset.topic.subject).schema
+        if dataset.topic.format != "avro":
+            return ()
+        before = columns_of(json.loads(newest.schema_str or ""))
+    except SchemaRegistryError as error:
+        if error.http_status_code == _NOT_FOUND and error.error_code in _NO_SUBJECTS:
+            return ()
+        raise
+    except (ValueError, KeyError, TypeError):  # somebody else's, which `avro_schema` would write otherwise
+        return ()
+    return tuple(compare_columns(before, columns_of(avro_schema(dataset))))
+
+
+def _remedy(dataset: Dataset, changes: tuple[Change, ...]) -> str:
+    """What to do about a change that the registry refuses, in the words of `contract diff`."""
+    if dataset.topic.format == "json":
+        return (
+            "of a JSON Schema a registry refuses nearly all, even an optional column, which `contract diff` calls additive: messages of "
+            "before might have had anything in its place. Take Avro, or plain JSON, for what is to grow, in a new topic"
+        )
+    told = "; ".join(f"{change.path}: {change.what}" for change in changes if change.verdict == "breaking")
+    also = f"`contract diff` calls this breaking, too: {told}. " if told else ""
+    return f"{also}Make the change additive, with optional columns only; or take a new topic for it"
 
 
 def _version(client: SchemaRegistryClient, subject: str, schema: Schema) -> int | None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import signal
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 import pytest
@@ -23,15 +26,17 @@ from dagster_project.errors import ContractError, RegistryError
 from dagster_project.lake.specs import POISON
 from dagster_project.lake.storage import Storage
 from dagster_project.refine.recover import backfill
-from dagster_project.registry.schemas import Registry
+from dagster_project.registry.schemas import Registered, Registry
+from dagster_project.services import keeper
 from dagster_project.services import registry as service
 from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.sources import oracle
 from dagster_project.sources.encoding import encoder_of
 from dagster_project.sources.orders import Orders
-from tests.integration.lake import PATIENCE, Lake, places, unique
+from tests.integration.lake import COMMAND_PATIENCE, PATIENCE, Lake, places, unique
 
 EVENTS = 1_500
+Found = TypeVar("Found")
 UNKNOWN_ID = 1_000_000
 
 
@@ -63,6 +68,14 @@ def header(schema_id: int) -> bytes:
 def row_of(value: dict[str, Any]) -> dict[str, Any]:
     times = {name: dt.datetime.fromisoformat(value[name]) for name in ("ordered_at", "event_time")}
     return {**value, **times, "note": value.get("note"), "event_date": times["ordered_at"].date()}
+
+
+def until(look: Callable[[], Found | None]) -> Found:
+    deadline = time.monotonic() + COMMAND_PATIENCE
+    while not (found := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
 
 
 def errors(lake: Lake) -> list[str | None]:
@@ -176,6 +189,35 @@ def test_schemas_outlive_the_registrys_process(registry_settings: Settings, regi
     assert Registry(registry).register(dataset) == replace(registered, new=False)
 
 
+def test_a_registry_that_dies_is_started_again_and_one_that_was_stopped_is_not(
+    registry_settings: Settings, registry: str, tmp_path: Path
+) -> None:
+    book, known = tmp_path / "supervisor.log", registering(registry)
+    assert known is not None
+    known = replace(known, new=False)
+    before = service.status(registry_settings).pid
+    assert before is not None
+    with keeper.kept(registry_settings, book=book):
+        os.kill(before, signal.SIGKILL)
+        until(lambda: service.status(registry_settings).pid not in (before, None))
+        # At the same address, and with what it knew.
+        assert until(lambda: registering(registry)) == known
+        assert service.registry_url(registry_settings) == registry
+        service.down(registry_settings)
+        time.sleep(3.0)  # several looks of the keeper
+        assert service.status(registry_settings).pid is None
+    assert "schema registry: it has died; starting it again" in book.read_text()
+    service.up(registry_settings, report=print)
+    assert service.registry_url(registry_settings) == registry
+
+
+def registering(url: str) -> Registered | None:
+    try:
+        return Registry(url).register(load_catalog(REPOSITORY / "contracts").dataset("flights"))
+    except RegistryError:
+        return None
+
+
 def test_writers_and_readers_of_two_versions_read_each_other(make_wired: Callable[[Format], Lake]) -> None:
     first = make_wired("avro")
     channel = Column(name="channel", type=DataType(kind="string"))
@@ -235,7 +277,7 @@ def test_the_command_registers_a_contracts_schema_and_says_what_there_was(
 
     said = json.loads(register("orders", "--json").stdout)
     assert {**said, "schema_id": 0} == {
-        "dataset": "orders", "subject": f"{topic}-value", "schema_id": 0, "version": 1, "compatibility": "FULL_TRANSITIVE", "new": True,
+        "dataset": "orders", "subject": f"{topic}-value", "schema_id": 0, "version": 1, "compatibility": "FULL_TRANSITIVE", "new": True, "changes": [],
     }  # fmt: skip
     again = register("orders")
     assert again.stdout == f"{topic}-value version 1, id {said['schema_id']}: was registered before, FULL_TRANSITIVE\n"

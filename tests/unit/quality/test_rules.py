@@ -225,3 +225,15 @@ def test_no_rules_and_no_rows(dataset: Dataset) -> None:
     verdict = judge(of(dataset, (replace(X, required=True), Y), (SqlRule(id="r", predicate="x > 0"),)), frame([]))
     assert verdict.good.is_empty()
     assert verdict.bad.is_empty()
+
+
+def test_what_is_advised_for_plain_values_in_a_list_judges_them(dataset: Dataset) -> None:
+    tags = Column(name="tags", type=DataType(kind="list", element=TEXT))
+    # As docs/contracts.md has it.
+    rule = SqlRule(id="short", predicate="len(list_filter(tags, lambda x: length(x) > 40)) = 0", severity="error")
+    frame = pl.DataFrame({"tags": [["a", "b" * 40], [], ["a", "b" * 41]]}, schema=polars_schema((tags,)))
+
+    verdict = judge(of(dataset, (tags,), (rule,)), frame)
+
+    assert verdict.good["tags"].to_list() == [["a", "b" * 40], []]
+    assert verdict.bad["_reasons"].to_list() == [["short"]]
