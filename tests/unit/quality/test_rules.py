@@ -230,10 +230,12 @@ def test_no_rules_and_no_rows(dataset: Dataset) -> None:
 def test_what_is_advised_for_plain_values_in_a_list_judges_them(dataset: Dataset) -> None:
     tags = Column(name="tags", type=DataType(kind="list", element=TEXT))
     # As docs/contracts.md has it.
-    rule = SqlRule(id="short", predicate="len(list_filter(tags, lambda x: length(x) > 40)) = 0", severity="error")
-    frame = pl.DataFrame({"tags": [["a", "b" * 40], [], ["a", "b" * 41]]}, schema=polars_schema((tags,)))
+    rule = SqlRule(
+        id="short", predicate="tags IS NULL OR len(list_filter(tags, lambda x: length(x) > 40)) = 0", severity="error"
+    )
+    frame = pl.DataFrame({"tags": [["a", "b" * 40], [], None, ["a", "b" * 41]]}, schema=polars_schema((tags,)))
 
     verdict = judge(of(dataset, (tags,), (rule,)), frame)
 
-    assert verdict.good["tags"].to_list() == [["a", "b" * 40], []]
+    assert verdict.good["tags"].to_list() == [["a", "b" * 40], [], None]
     assert verdict.bad["_reasons"].to_list() == [["short"]]
