@@ -74,7 +74,8 @@ def _type(seen: Field, kind: str, path: str, report: Report) -> dict[str, Any]:
         case "array":
             element = seen.fields.get("")
             inner = _kind(element) if element else None
-            if element and inner and (items := _type(element, inner, f"{path}[]", _without_bounds(report))):
+            told = report if inner == "object" else _without_bounds(report)  # of fields, bounds are kept
+            if element and inner and (items := _type(element, inner, f"{path}[]", told)):
                 return {"logicalType": "array", "items": _element(items)}
         case "string":
             return _string(seen, path, report)

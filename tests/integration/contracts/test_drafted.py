@@ -8,14 +8,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 import yaml
 from confluent_kafka import Producer
 
+from dagster_project.checks.bronze import DRIFT
 from dagster_project.contract.loader import load_catalog
+from dagster_project.definitions import build
 from dagster_project.lake.storage import Storage
 from dagster_project.refine.recover import backfill
-from dagster_project.settings import REPOSITORY
+from dagster_project.sensors.kafka_lag import ingest_job_name
+from dagster_project.settings import REPOSITORY, Settings
 from dagster_project.sources.flights import Flights
 from tests.integration.lake import PATIENCE, Lake, environment, lakehouse, unique
 
@@ -108,3 +112,28 @@ def test_a_field_that_the_contract_learns_later(broker: str, tmp_path: Path, sen
     assert {(flight, as_sent(departure), origin): distance for flight, departure, origin, distance in found} == wanted
     assert silver["_rescued"].null_count() == len(silver) == 1_500
     assert richer.account().accounted
+
+
+def test_the_check_of_bronze_names_the_fields_that_no_contract_knows(
+    broker: str, tmp_path: Path, sent: list[dict[str, Any]]
+) -> None:
+    known = [{name: value for name, value in message.items() if name != "distance"} for message in sent[:1_500]]
+    lake = lake_of(drafted(tmp_path, known), broker, unique(NAME))
+    lake.create_topic()
+    send(lake, [*sent[:100], *known[100:150]])
+    settings = Settings(home=tmp_path, project=tmp_path, lake_uri=lake.storage.uri, bootstrap_servers=broker)
+    definitions = build(lake.catalog, settings)
+
+    def evaluation() -> dg.AssetCheckEvaluation:
+        with dg.DagsterInstance.ephemeral() as instance:
+            job = definitions.resolve_job_def(ingest_job_name(lake.dataset))
+            found = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+        return next(one for one in found if one.check_name == DRIFT)
+
+    warned = evaluation()
+    assert (warned.passed, warned.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert warned.metadata["rows_by_field"].value == {"distance": 100}
+    assert (warned.metadata["events"].value, warned.metadata["events_with_unknown_fields"].value) == (150, 100)
+
+    send(lake, known[150:160])
+    assert evaluation().passed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from dagster_project.contract.draft import Choice, Draft, draft
 from dagster_project.contract.dtypes import describe
 from dagster_project.contract.loader import load_catalog, load_contract
-from dagster_project.contract.model import Dataset
+from dagster_project.contract.model import Column, Dataset
 from dagster_project.contract.sample import read_messages
 from dagster_project.errors import ContractError
 from dagster_project.ingest.decode import ERROR, Decoder
@@ -105,6 +106,25 @@ def test_what_is_guessed_or_left_out_is_said(found: Draft) -> None:
         ("start date", "2026-03-02"),
     }
     assert all(guess.because for guess in found.guesses)
+
+
+def test_every_bound_of_the_draft_is_said(tmp_path: Path, found: Draft) -> None:
+    said = {(guess.path, guess.guess.partition(" of ")[0]) for guess in found.guesses}
+    bounds = {("region", "one"), *bounded(compiled(tmp_path, found).columns, "")}
+
+    assert ("lines[].quantity", "at least 0") in bounds
+    assert bounds <= said
+
+
+def bounded(columns: Iterable[Column], within: str) -> Iterator[tuple[str, str]]:
+    for column in columns:
+        path = within + column.name
+        if column.constraints.minimum is not None:
+            yield path, f"at least {column.constraints.minimum}"
+        if column.constraints.enum:
+            yield path, "one"
+        element = column.type.element
+        yield from bounded(element.fields if element else column.type.fields, f"{path}[]." if element else f"{path}.")
 
 
 def kept(dataset: Dataset, payloads: list[bytes]) -> pl.DataFrame:

@@ -14,6 +14,7 @@ import typer.main
 from dagster_project.cli.main import app
 from dagster_project.settings import REPOSITORY
 from docs.tutorial import PAGES, Step, comparable, run, steps, with_outputs
+from tests.unit.docs.test_guarantees import missing
 
 PAGE = """\
 # A page
@@ -36,13 +37,15 @@ $ true
 """
 PATHS = sorted(PAGES.glob("[0-9]*.md"))
 LINK = re.compile(r"\]\(([^)#]+\.md)")
+_HEREDOC = re.compile(r"(?<=<<)\s*['\"]?(\w+)['\"]?.*?^\1$", re.MULTILINE | re.DOTALL)
 # Where another command begins in a line.
 _ENDS = {"|", "||", "&&", ";", "&", ">", "2>", "2>&1"}
 
 
 def invocations(command: str) -> list[list[str]]:
     """The arguments of each `lakehouse` in a command."""
-    words = list(shlex.shlex(command.replace("\n", " ; "), posix=True, punctuation_chars=True))
+    script = _HEREDOC.sub("", command).replace("\n", " ; ")
+    words = list(shlex.shlex(script, posix=True, punctuation_chars=True))
     found: list[list[str]] = []
     for place, word in enumerate(words):
         if word == "lakehouse" and (place == 0 or words[place - 1] in {*_ENDS, "until", "do", "if", "!", "("}):
@@ -90,6 +93,13 @@ def test_links_of_a_page_lead_somewhere(path: Path) -> None:
     targets = [(path.parent / link).resolve() for link in LINK.findall(path.read_text()) if "://" not in link]
 
     assert [target.relative_to(REPOSITORY) for target in targets if not target.exists()] == []
+
+
+def test_each_page_is_in_the_index_with_a_test_that_exists() -> None:
+    lines = [line for line in (PAGES / "README.md").read_text().splitlines() if re.match(r"\| \d", line)]
+
+    assert [LINK.findall(line) for line in lines] == [[path.name] for path in PATHS]
+    assert [problem for line in lines for problem in missing(line)] == []
 
 
 @pytest.mark.parametrize(
