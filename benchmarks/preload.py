@@ -80,10 +80,13 @@ def fill(
     folder.mkdir()
     expected = oracle.Oracle(folder / "oracle")
     sender = Sender(servers=servers, topic=topic)
+    # A stream at a rate is made before it is sent: it is to cost the machine no more than a producer does.
+    steady = rate < math.inf
+    chunks = list(workload.chunks()) if steady else workload.chunks()
     began, sent = time.monotonic(), 0
     with ExitStack() as stack:
         lines = stack.enter_context((folder / "events.ndjson").open("wb")) if events_file else None
-        for chunk in workload.chunks():
+        for chunk in chunks:
             for segment in chunk.segments:
                 for part in _parts(segment):
                     if (early := began + sent / rate - time.monotonic()) > 0:

@@ -1,12 +1,13 @@
 """Bronze assets: one for each topic, and the topic itself upstream of it."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
-from dagster_project.assets.describe import Outcome, common, report_partitions
+from dagster_project.assets.describe import Outcome, common, log_partitions, report_partitions
 from dagster_project.assets.partitions import dataset_partitions
 from dagster_project.checks import bronze as checks
 from dagster_project.contract.model import Dataset
@@ -24,9 +25,11 @@ from dagster_project.services.registry import registry_of
 from dagster_project.settings import Settings
 from dagster_project.topics.broker import Topic
 
-# A run goes on while there is lag, so that launching is paid for by the minute and not by the batch; at its end the
-# UI learns what it did, which should not take longer to be told than this.
-_RUN_SECONDS = 60.0
+# A run goes on while there is lag, so that launching is not paid for by the batch. The next one reads on some five to ten
+# seconds after it has ended: these should be few of all. A contract that has changed in the meantime waits until then.
+RUN_SECONDS = 180.0
+# How often the UI learns what the run does, which is an event of some 20 ms for each table partition.
+TELL_SECONDS = 60.0
 # A stream that pauses for less than this keeps its run; the sensor would need as long to notice and launch another.
 IDLE_SECONDS = 3.0
 
@@ -65,6 +68,7 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         batches: list[Batch] = []
         rows: Counter[Key] = Counter()
+        told = time.monotonic()
         with explained():
             servers, storage = kafka.bootstrap(), lake.storage()
             for batch in ingest(
@@ -72,7 +76,7 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
                 bootstrap_servers=servers,
                 storage=storage,
                 limits=Limits(),
-                seconds=_RUN_SECONDS,
+                seconds=RUN_SECONDS,
                 idle=IDLE_SECONDS,
                 registry=registry_of(dataset, Settings.from_environment()),  # no resource: its URL may hold a password
                 warn=context.log.warning,
@@ -82,6 +86,14 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
                 )
                 batches.append(batch)
                 rows.update(batch.rows)
+                if time.monotonic() - told > TELL_SECONDS:
+                    table = lake.find(specs.bronze(dataset))[f"bronze/{dataset.name}"]
+                    log_partitions(
+                        context,
+                        context.asset_key,
+                        Outcome(table=table, touched=rows, metadata={"delta_version": batch.version}),
+                    )
+                    rows, told = Counter(), time.monotonic()
             table = lake.find(specs.bronze(dataset))[f"bronze/{dataset.name}"]
             topic = kafka.broker().topic(dataset.topic.name)
         outcome = _outcome(table, rows, batches, topic)

@@ -126,7 +126,17 @@ def running(settings: Settings, *, ui_port: int | None = None) -> Generator[Orch
     workspace = logs / "workspace.yaml"
     workspace.write_text(f"load_from:\n  - grpc_server: {{host: {LOOPBACK}, port: {port}, location_name: lakehouse}}\n")
     commands = {
-        "code-server": ["dagster", "api", "grpc", "-m", MODULE, "-h", LOOPBACK, "-p", str(port)],
+        "code-server": [
+            "dagster_project.launcher.code_server",
+            "api",
+            "grpc",
+            "-m",
+            MODULE,
+            "-h",
+            LOOPBACK,
+            "-p",
+            str(port),
+        ],
         "daemon": ["dagster_project.launcher.daemon", "run", "-w", str(workspace)],
     }
     if ui_port is not None:
