@@ -12,7 +12,7 @@ _PRODUCER = {
     "partitioner": "murmur2_random",  # as Java clients do it
     "compression.type": "lz4",
     # Full batches: the topic is to be filled, not the time to be spent.
-    "linger.ms": 50,
+    "linger.ms": 200,
     "batch.num.messages": 10_000,
     "batch.size": 1 << 20,
     "queue.buffering.max.messages": 200_000,

@@ -46,7 +46,9 @@ def run(ground: Ground, sizes: Sizes, show: Show, *, rate: float) -> Outcome:
     found = delays(pipeline.dataset, pipeline.mart, storage=pipeline.storage)
     found = found.filter(found["_kafka_timestamp"].dt.timestamp("ms") >= began * 1000)
     seconds = found["seconds"]
-    sent_ms = found.select((pl.col("_kafka_timestamp").max() - pl.col("_kafka_timestamp").min()).dt.total_milliseconds())
+    sent_ms = found.select(
+        (pl.col("_kafka_timestamp").max() - pl.col("_kafka_timestamp").min()).dt.total_milliseconds()
+    )
     quantiles = {f"p{percent}_s": rounded(seconds.quantile(percent / 100, "linear") or 0.0) for percent in (50, 95, 99)}
     show.say(f"latency: {len(seconds):,} events, {quantiles}")
     return Outcome(

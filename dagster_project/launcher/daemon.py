@@ -16,9 +16,9 @@ def main() -> None:
     from dagster._daemon import sensor  # noqa: PLC0415 takes seconds, which the other one works in
     from dagster._daemon.cli import main as daemon  # noqa: PLC0415 as above
 
-    from dagster_project.launcher import revisions  # noqa: PLC0415 as above
+    from dagster_project.launcher import databases  # noqa: PLC0415 as above
 
-    revisions.read_once()
+    databases.open_cheaply()
     sensor.MIN_INTERVAL_LOOP_TIME = _LOOK_EVERY_S
     daemon()
 

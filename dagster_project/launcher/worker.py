@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dagster._cli.api import execute_run_command
 
-from dagster_project.launcher import revisions
+from dagster_project.launcher import databases
 from dagster_project.services.lock import exclusive
 
 # Whoever asks whether the lock is held takes it for a moment.
@@ -23,6 +23,6 @@ def execute(arguments: str, mark: Path) -> None:
     Raises:
         ServiceError: another process works on the same run.
     """
-    revisions.read_once()
+    databases.open_cheaply()
     with exclusive(mark, patience=_PATIENCE_S):
         execute_run_command.main([arguments], standalone_mode=False)
