@@ -1,4 +1,7 @@
-"""Arrow arrays from spans of bytes."""
+"""Arrow arrays from numpy's memory.
+
+Not by `pa.array`, which imports pandas to see whether it was given something of its: half a second in each process.
+"""
 
 from __future__ import annotations
 
@@ -27,3 +30,14 @@ def spans(kind: Any, content: Bytes, starts: Numbers, sizes: Sizes) -> Array:
 def valid(null: Marks) -> Array:
     """The bits that say which values there are, or `None` where all are."""
     return pa.py_buffer(np.packbits(~null, bitorder="little")) if null.any() else None
+
+
+def marks(values: Marks) -> Array:
+    """As Arrow has booleans, a bit for each."""
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(np.packbits(values, bitorder="little"))])
+
+
+def ends(sizes: Numbers) -> Array:
+    """Where each of some lists ends, and the first one begins."""
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    return pa.Array.from_buffers(pa.int64(), len(offsets), [None, pa.py_buffer(offsets)])

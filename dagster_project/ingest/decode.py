@@ -13,7 +13,7 @@ import pyarrow as pa
 from dagster_project.contract.dtypes import polars_schema
 from dagster_project.contract.model import Column, DataType
 from dagster_project.ingest import exact, scanner
-from dagster_project.ingest.arrow import Array, spans, valid
+from dagster_project.ingest.arrow import Array, ends, marks, spans, valid
 from dagster_project.ingest.compiled import Bytes, Marks, Numbers, Sizes
 from dagster_project.ingest.layout import children, layout_of
 from dagster_project.ingest.scanner import ESCAPED, Layout, Members, Slots
@@ -143,16 +143,16 @@ class Scanned:
                 inner = [self.array(first + place, child) for place, (_, child) in enumerate(children(data_type))]
                 if data_type.kind == "struct":
                     return pa.StructArray.from_arrays(
-                        inner, [name for name, _ in children(data_type)], mask=pa.array(null)
+                        inner, [name for name, _ in children(data_type)], mask=marks(null)
                     )
-                offsets = pa.array(np.concatenate([np.zeros(1, np.int64), np.cumsum(value)]))
-                return pa.LargeListArray.from_arrays(offsets, inner[0], mask=pa.array(null))
+                return pa.LargeListArray.from_arrays(ends(value), inner[0], mask=marks(null))
             case "string":
                 return self._strings(value, size)
             case "number":
                 return self._doubles(value, size)
             case "boolean":
-                return pa.array(value != 0, mask=null)
+                packed = np.packbits(value != 0, bitorder="little")
+                return pa.Array.from_buffers(pa.bool_(), len(value), [valid(null), pa.py_buffer(packed)])
             case "decimal":
                 wide = np.stack([value, value >> 63], axis=1)  # the upper half repeats the sign
                 kind = pa.decimal128(data_type.precision, data_type.scale)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from dagster_project.contract.dtypes import TIMESTAMP
 from dagster_project.errors import KafkaError
 from dagster_project.ingest import unpack
-from dagster_project.ingest.arrow import spans
+from dagster_project.ingest.arrow import ends, spans
 from dagster_project.ingest.compiled import Bytes, Numbers, Sizes
 from dagster_project.ingest.unpack import Bodies, Headers, Records
 from dagster_project.lake import specs
@@ -148,8 +148,7 @@ def _headers(content: Bytes, found: Records) -> tuple[pl.Series, pl.Series]:
     keys = _texts(pl.Series(spans(pa.binary_view(), content, parts.key_at, parts.key), dtype=pl.Binary))
     pairs = pl.DataFrame({"key": keys, "value": values}).to_struct()
     # Arrow knows lists by their ends, which polars would have to find out by grouping.
-    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(found.headers)])
-    lists = pa.LargeListArray.from_arrays(pa.array(ends), pairs.to_arrow())
+    lists = pa.LargeListArray.from_arrays(ends(found.headers), pairs.to_arrow())
     named = pl.Series(parts.correlation)
     return _texts(values.gather(named.set(named < 0, None))), pl.Series(lists, dtype=_HEADERS)
 
