@@ -160,7 +160,7 @@ def register(
     line = f"{registered.subject} version {registered.version}, id {registered.schema_id}: {news}, {registered.compatibility}"
     console.print(line, markup=False, soft_wrap=True)
     if registered.changes:
-        _show(registered.changes)
+        show_changes(registered.changes)
     if any(change.verdict == "breaking" for change in registered.changes):
         console.print("the registry takes it; the tables or their readers do not: see `lakehouse contract diff`")
 
