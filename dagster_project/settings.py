@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,8 @@ from dagster_project.errors import ConfigurationError
 # S3 Standard in us-east-1, the first 50 TB of a month.
 S3_STANDARD = 0.023
 REPOSITORY = Path(__file__).resolve().parent.parent
+# Names and secrets of what pseudonyms are made with. In no `Settings`, which may be printed.
+PSEUDONYM_KEYS = "LAKEHOUSE_PSEUDONYM_KEYS"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +55,7 @@ class Settings:
         Raises:
             ConfigurationError: the project folder has no `contracts/`, the lake's scheme is unknown, or a price no number.
         """
-        home = Path(environment.get("LAKEHOUSE_HOME") or ".lakehouse").expanduser().resolve()
+        home = _home(environment)
         here = Path.cwd()
         default_project = here if (here / "contracts").is_dir() else REPOSITORY
         project = Path(environment.get("LAKEHOUSE_PROJECT") or default_project).expanduser().resolve()
@@ -79,6 +83,39 @@ class Settings:
             storage_usd_per_gb_month=_price(environment.get("LAKEHOUSE_STORAGE_USD_PER_GB_MONTH") or str(S3_STANDARD)),
             schema_registry_url=environment.get("SCHEMA_REGISTRY_URL", ""),
         )
+
+
+def pseudonym_keys(environment: Mapping[str, str] = os.environ) -> str:
+    """What the environment says, or else what was made for local use; empty if neither is there."""
+    if keys := environment.get(PSEUDONYM_KEYS, ""):
+        return keys
+    try:
+        return _local_keys(_home(environment)).read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def make_pseudonym_keys(home: Path) -> None:
+    """Make a secret for local use, once, for this user's eyes only; in production it comes from the environment."""
+    path = _local_keys(home)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f"local:{base64.b64encode(secrets.token_bytes(32)).decode()}\n")
+        os.link(staged, path)  # at once or not at all, and never over one that is in use
+    except FileExistsError:
+        pass
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def _local_keys(home: Path) -> Path:
+    return home / "services" / "pseudonym.keys"
+
+
+def _home(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("LAKEHOUSE_HOME") or ".lakehouse").expanduser().resolve()
 
 
 def _price(text: str) -> float:

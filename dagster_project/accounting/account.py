@@ -43,6 +43,7 @@ class Account:
         compacted: taken away by the broker's compaction.
         unproven_gaps: what they were cannot be known: the broker had deleted them before it was asked.
         lost: declared lost by a person.
+        forgotten: erased from every layer because a person asked for it.
         pending: in Bronze, and not yet looked at by Silver, or on the way there from quarantine.
         held: in Bronze, and held back by the gate until a table partition keeps to its rules, or a region's breaker closes.
         unaccounted: without a proven place, or with more than one.
@@ -69,6 +70,7 @@ class Account:
     compacted: int
     unproven_gaps: int
     lost: int
+    forgotten: int
     pending: int
     held: int
     unaccounted: int
@@ -118,7 +120,7 @@ def account(
         start, end = ({}, {}) if cursor is None else (cursor.start, cursor.next)
         window = Offsets.of_bounds(start, end)
         report(f"{dataset.table}: rows of Bronze, Silver and quarantine")
-        lost = witnesses.ledger.offsets("lost")
+        lost, forgotten = witnesses.ledger.offsets("lost"), witnesses.ledger.offsets("forgotten")
         found = fates(
             dataset,
             bronze=tables.bronze,
@@ -126,6 +128,7 @@ def account(
             quarantine=tables.quarantine,
             expired=witnesses.ledger.expired(),
             lost=lost,
+            forgotten=forgotten,
         )
         if witnesses.topic is not None:
             report(f"{dataset.table}: the broker's log")
@@ -133,7 +136,11 @@ def account(
         covered = {p: min(max(witnesses.ledger.covered.get(p, 0), start[p]), offset) for p, offset in end.items()}
         recorded = Offsets.of_bounds(start, covered)
         holes = gaps(
-            found.bronze | (found.expired - lost), window=window, log=log, ledger=witnesses.ledger, covered=recorded
+            Offsets.union(found.bronze, found.expired - lost, forgotten),
+            window=window,
+            log=log,
+            ledger=witnesses.ledger,
+            covered=recorded,
         )
         differences: list[str] = []
         if payloads and cursor is not None:
@@ -150,7 +157,7 @@ def account(
         marts = check_marts(dataset, catalog=catalog, storage=storage, deep=deep, thorough=thorough, report=report)
         letters = Letters()
         if witnesses.topic is not None and tables.bronze.table is not None:
-            letters = check_letters(dataset, tables.bronze, bootstrap_servers=bootstrap_servers)
+            letters = check_letters(dataset, tables.bronze, forgotten=forgotten, bootstrap_servers=bootstrap_servers)
         problems = [
             *tables.problems(),
             *witnesses.problems,
@@ -161,7 +168,7 @@ def account(
             *marts.problems,
             *letters.problems,
         ]
-        places = tiles(found, holes, window=window)
+        places = tiles(found, holes, window=window, forgotten=forgotten)
         counts = {name: len(offsets) for name, offsets in places.items()}
         return Account(
             dataset=dataset.table,

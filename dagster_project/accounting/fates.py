@@ -76,25 +76,28 @@ def fates(
     quarantine: Evidence,
     expired: Mapping[str, Offsets] | None = None,
     lost: Offsets | None = None,
+    forgotten: Offsets | None = None,
 ) -> Fates:
     """Give each row of Bronze its place, and each that it once had.
 
     Args:
         expired: as of `Ledger.expired`; those that are in Bronze all the same count as rows like any other.
         lost: given up by a person, so that nothing is claimed of them.
+        forgotten: to be erased, so that nothing is claimed of them either, wherever they still are.
     """
+    forgotten = forgotten or Offsets()
     scopes = {} if silver.table is None else holds(silver.table.cursors())
     places, poison, waiting, held = _bronze(dataset, bronze, progress(silver.table), scopes)
     everything, twice = Offsets.of_places(places), _twice(places)
     was = {place: offsets - everything for place, offsets in (expired or {}).items()}
     deleted = Offsets.union(*was.values())
     gone = deleted - (lost or Offsets())
-    known = everything | gone
+    known = (everything | gone) - forgotten
     refined = versions(dataset, silver)
     live, marks = (Offsets.of_rows(refined.filter(pl.col("_deleted") == deleted)) for deleted in (False, True))
     in_silver = live | marks
     in_quarantine, released = _quarantine(quarantine, released_through(silver.table))
-    doubled = twice | (in_silver & in_quarantine & known) | (poison & (in_silver | in_quarantine))
+    doubled = (twice & known) | (in_silver & in_quarantine & known) | (poison & (in_silver | in_quarantine))
     left = known - doubled
     poisoned, left = left & poison, left - poison
     kept, left = left & held, left - held
@@ -125,7 +128,10 @@ def fates(
         held=kept,
         doubled=doubled,
         lost=(left - beaten - deletes) | (passed - overtaken - undone),
-        strays={"silver": in_silver - known, "quarantine": in_quarantine - known},
+        strays={
+            layer: offsets - known - forgotten
+            for layer, offsets in (("silver", in_silver), ("quarantine", in_quarantine))
+        },
         # Two keys may have one hash, if once in a million tables of this size: then the keys themselves decide.
         doubled_keys=doubled_keys(dataset, silver.table, silver.files)
         if silver.table is not None and keys.n_unique() < len(keys)

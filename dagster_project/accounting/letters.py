@@ -31,8 +31,11 @@ class Letters:
     problems: tuple[str, ...] = ()
 
 
-def check_letters(dataset: Dataset, bronze: Evidence, *, bootstrap_servers: str) -> Letters:
+def check_letters(dataset: Dataset, bronze: Evidence, *, forgotten: Offsets, bootstrap_servers: str) -> Letters:
     """Compare the dead-letter topic with Bronze's poison.
+
+    Args:
+        forgotten: of these Bronze has nothing, and the queue what its retention has not deleted yet.
 
     Raises:
         KafkaError: the broker does not answer.
@@ -42,20 +45,21 @@ def check_letters(dataset: Dataset, bronze: Evidence, *, bootstrap_servers: str)
     if cursor is None:
         return Letters()
     mayhold = pl.lit(specs.POISON).is_between(pl.col("min._kind"), pl.col("max._kind"))
-    poison = (
+    known = (
         bronze.table.rows(bronze.files.filter(mayhold))
         .filter(pl.col("_kind") == specs.POISON)
         .select(place(), "_batch_id", *_BYTES)
         .unique("_place")
         .collect(engine="in-memory")
     )
+    poison = _without(known, forgotten)
     queue = dead_letters(dataset).name
     there = Broker(bootstrap_servers).topics([queue, OUTBOX])
     sent = outbox.NOTHING
     if OUTBOX in there:
         # The cursor first: letters that are written meanwhile are then more than it says, never fewer.
-        known = outbox.cursors(bootstrap_servers=bootstrap_servers, settled=False)
-        sent = known.get(outbox.key(dataset, cursor.topic_id), outbox.NOTHING)
+        published = outbox.cursors(bootstrap_servers=bootstrap_servers, settled=False)
+        sent = published.get(outbox.key(dataset, cursor.topic_id), outbox.NOTHING)
     due = poison.filter(pl.col("_batch_id") <= sent)
     pending = len(poison) - len(due)
     if queue not in there:
@@ -63,7 +67,7 @@ def check_letters(dataset: Dataset, bronze: Evidence, *, bootstrap_servers: str)
         return Letters(pending=pending, problems=tuple(missing))
     # Settled: the parts of a transaction become visible one after the other, the cursor maybe before its letters.
     letters = read_letters(dataset, bootstrap_servers=bootstrap_servers, settled=True)
-    own = letters.filter(pl.col("topic_id") == cursor.topic_id).with_columns(place())
+    own = _without(letters.filter(pl.col("topic_id") == cursor.topic_id).with_columns(place()), forgotten)
     # Of batches that came after Bronze was looked at nothing can be said.
     own = own.filter(pl.col("_batch_id") <= cursor.batch_id)
     first = own.unique("_place", keep="first", maintain_order=True)
@@ -82,6 +86,10 @@ def check_letters(dataset: Dataset, bronze: Evidence, *, bootstrap_servers: str)
     # A letter of a batch after the cursor was sent while this was read.
     waiting = poison.filter(pl.col("_batch_id") > sent).join(own, on="_place", how="anti")
     return Letters(found=len(own), pending=len(waiting), problems=tuple(problems))
+
+
+def _without(rows: pl.DataFrame, offsets: Offsets) -> pl.DataFrame:
+    return rows.filter(pl.Series(~offsets.has(rows["_place"].to_numpy()), dtype=pl.Boolean))
 
 
 def _named(what: str, offsets: Offsets) -> Iterable[str]:

@@ -26,6 +26,7 @@ class Tiling:
     compacted: int
     unproven_gaps: int
     lost: int
+    forgotten: int
     pending: int
     held: int
     unaccounted: int
@@ -35,7 +36,7 @@ class Tiling:
 PLACES = tuple(field.name for field in fields(Tiling) if field.name not in {"partition", "start", "next"})
 
 
-def tiles(found: Fates, holes: Gaps, *, window: Offsets) -> dict[str, Offsets]:
+def tiles(found: Fates, holes: Gaps, *, window: Offsets, forgotten: Offsets) -> dict[str, Offsets]:
     """The offsets of a window by place, named as in `Tiling`."""
     return {
         "silver_rows": found.silver & window,
@@ -47,6 +48,7 @@ def tiles(found: Fates, holes: Gaps, *, window: Offsets) -> dict[str, Offsets]:
         "compacted": holes.compacted,
         "unproven_gaps": holes.unproven,
         "lost": holes.lost,
+        "forgotten": forgotten & window,
         "pending": found.pending & window,
         "held": found.held & window,
         "unaccounted": Offsets.union(found.lost & window, found.doubled & window, holes.missing, holes.unexplained),

@@ -9,6 +9,7 @@ from dagster_project.contract.model import Dataset
 from dagster_project.lake import specs
 from dagster_project.refine.merge import VERSION_ORDER, VERSION_TIME, version_time
 from dagster_project.refine.payloads import read_again
+from dagster_project.refine.protect import pseudonymised
 from dagster_project.topics.offsets import MASK, Offsets, place
 
 # Bronze rows whose keys are compared with Silver's at a time.
@@ -30,16 +31,21 @@ def superseded(dataset: Dataset, bronze: Evidence, left: Offsets, refined: pl.Da
     if not left or bronze.table is None:
         return Offsets(), Offsets()
     events, deletes = [Offsets()], [Offsets()]
+    hidden = any(column.name in dataset.merge_key for column in dataset.protected)
     files = bronze.files if dataset.reads_payloads else bronze.files.filter(pl.col("max._kind") != specs.POISON)
     portions = files.with_columns((pl.col("num_records").cum_sum() // _ROWS).alias("_portion"))
     for part in portions.partition_by("_portion", include_key=False):
-        rows = bronze.table.rows(part).select(place(), "_kind", _key(dataset), version_time(dataset))
+        # Silver may have pseudonyms in the key, and so only their hash is that of its rows.
+        key = [_key(dataset)] if not hidden else list(dataset.merge_key)
+        rows = bronze.table.rows(part).select(place(), "_kind", *key, version_time(dataset))
         rest = rows.collect(engine="in-memory")
         rest = rest.filter(pl.Series(left.has(rest["_place"].to_numpy())))
         if dataset.reads_payloads:
             rest = _judged_here(dataset, bronze.table.rows(part), rest)
         if rest.is_empty():
             continue
+        if hidden:
+            rest = pseudonymised(dataset, rest).with_columns(_key(dataset))
         winners = refined.join(rest.select(KEY), on=KEY, how="semi").unique(KEY)
         beaten = rest.join(winners, on=KEY, suffix="_winner").filter(_goes_before(dataset))
         deleted = pl.col("_kind") == specs.TOMBSTONE

@@ -72,13 +72,17 @@ def common(contract: Dataset | Mart, *, layer: Layer, uri: str, kinds: set[str])
         # One run at a time for each table: correctness does not depend on it, wasted work does.
         "pool": f"{layer}_{name}",
         "metadata": {
-            "dagster/column_schema": column_schema(contract.columns),
+            "dagster/column_schema": column_schema(_columns_in(contract, layer)),
             "dagster/table_name": f"{layer}.{name}",
             "dagster/uri": f"{uri}/{layer}/{name}",
             "contract": str(contract.source.name),
             "contract_version": contract.version,
         },
     }
+
+
+def _columns_in(contract: Dataset | Mart, layer: Layer) -> tuple[Column, ...]:
+    return contract.published if isinstance(contract, Dataset) and layer != "bronze" else contract.columns
 
 
 def chosen_keys(context: dg.AssetExecutionContext) -> list[Key] | None:

@@ -11,7 +11,7 @@ def silver_lineage(dataset: Dataset) -> dg.TableColumnLineage:
     """Silver's columns are Bronze's of the same names."""
     bronze = asset_key("bronze", dataset.name)
     return dg.TableColumnLineage(
-        {column.name: [dg.TableColumnDep(asset_key=bronze, column_name=column.name)] for column in dataset.columns}
+        {column.name: [dg.TableColumnDep(asset_key=bronze, column_name=column.name)] for column in dataset.published}
     )
 
 

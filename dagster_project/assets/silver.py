@@ -26,6 +26,7 @@ from dagster_project.lake.keys import Key
 from dagster_project.naming import asset_key
 from dagster_project.refine.holds import holds, is_in
 from dagster_project.refine.recover import backfill
+from dagster_project.refine.restate import restate
 from dagster_project.refine.silver import Refined, refine
 from dagster_project.resources.lake import LakeResource
 
@@ -74,7 +75,8 @@ def run_silver(
 ) -> tuple[Outcome, list[Refined]]:
     """Refine, and say what was done in the words of the UI."""
     began = time.process_time()
-    filled = backfill(dataset, storage=lake.storage())
+    bring = restate if dataset.protected else backfill
+    filled = bring(dataset, storage=lake.storage())
     commits = list(refine(dataset, storage=lake.storage(), keys=keys, afresh=afresh))
     touched: Counter[Key] = Counter(dict.fromkeys(filled, 0))
     for commit in commits:

@@ -21,7 +21,6 @@ UNIQUE, PASS_RATE, GATE = "merge_key_unique", "rule_pass_rate", "gate"
 # Rows of the sample in the UI: enough to see the shape of the data, little enough to store with each run.
 _SAMPLE_ROWS = 5
 _SAMPLE_CHARACTERS = 60
-_CONFIDENTIAL = ("confidential", "restricted")
 
 
 def specs(dataset: Dataset, asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
@@ -122,7 +121,7 @@ def _doubled_keys(dataset: Dataset, table: Table, keys: Iterable[Key]) -> int:
 
 def sample(dataset: Dataset, table: Table, keys: Sequence[Key]) -> dg.MetadataValue:
     """Some rows of one touched table partition, without confidential columns."""
-    open_columns = [column.name for column in dataset.columns if column.classification not in _CONFIDENTIAL]
+    open_columns = [column.name for column in dataset.columns if not column.protection]
     files = table.files().join(frame_of(keys[-1:]), on=tables.KEYS, how="semi", nulls_equal=True)
     rows = table.rows(files).select(open_columns).head(_SAMPLE_ROWS).collect()
     records = [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dagster_project.cli.output import AsJson, console, error_console, print_json
+from dagster_project.cli.output import HIDDEN, AsJson, Reveal, console, error_console, print_json
 from dagster_project.errors import KafkaError
 from dagster_project.settings import Settings
 
@@ -28,13 +28,15 @@ Where = Annotated[
 
 
 @app.command("list")
-def list_letters(dataset: Name, where: Where = None, as_json: AsJson = False) -> None:
+def list_letters(dataset: Name, where: Where = None, reveal: Reveal = False, as_json: AsJson = False) -> None:
     """List letters, in the order in which they failed."""
     from rich.table import Table
 
-    letters = _letters(*_found(dataset), where)
+    contract, servers = _found(dataset)
+    letters = _letters(contract, servers, where)
     if as_json:
-        print_json([_plain(row) for row in letters.iter_rows(named=True)])
+        hidden = bool(contract.protected) and not reveal
+        print_json([_plain(row, hidden=hidden) for row in letters.iter_rows(named=True)])
         return
     table = Table(title=f"{dataset}: {len(letters):,} letters", title_justify="left")
     for column in ("letter", "failed", "attempt", "replayed", "error", "correlation id"):
@@ -51,17 +53,20 @@ def list_letters(dataset: Name, where: Where = None, as_json: AsJson = False) ->
 def show(
     dataset: Name,
     place: Annotated[str, typer.Argument(metavar="PARTITION/OFFSET", help="Of the message that failed.")],
+    reveal: Reveal = False,
     as_json: AsJson = False,
 ) -> None:
     """Show one letter with its message as received."""
-    found = [row for row in _letters(*_found(dataset), None).iter_rows(named=True) if _place(row) == place]
+    contract, servers = _found(dataset)
+    found = [row for row in _letters(contract, servers, None).iter_rows(named=True) if _place(row) == place]
     if not found:
         raise KafkaError(
             f"no letter {place} in the dead-letter queue of {dataset}",
             expected="<Kafka partition>/<offset> of a message that failed",
             remedy=f"see `lakehouse dlq list {dataset}`; what has just failed is published within seconds",
         )
-    row = _plain(found[-1])  # of a topic that was made anew, offsets begin again: the newest one
+    hidden = bool(contract.protected) and not reveal
+    row = _plain(found[-1], hidden=hidden)  # of a topic that was made anew, offsets begin again: the newest one
     if as_json:
         print_json(row)
         return
@@ -138,8 +143,11 @@ def _place(row: dict[str, Any]) -> str:
     return f"{row['_kafka_partition']}/{row['_kafka_offset']}"
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A letter with texts for bytes, and the payload's bytes themselves in base64."""
+def _plain(row: dict[str, Any], *, hidden: bool) -> dict[str, Any]:
+    """A letter with texts for bytes, and the payload's bytes themselves in base64; or without what was received."""
+    if hidden:
+        headers = [{"key": header["key"], "value": HIDDEN} for header in row["_headers"]]
+        return {**row, "_key": HIDDEN, "_payload": HIDDEN, "_headers": headers}
     payload: bytes | None = row["_payload"]
     encoded = None if payload is None else base64.b64encode(payload).decode()
     headers = [{"key": header["key"], "value": _text(header["value"])} for header in row["_headers"]]

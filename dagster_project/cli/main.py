@@ -13,6 +13,7 @@ from dagster_project.cli import (
     demo,
     dev,
     dlq,
+    forget,
     lag,
     loss,
     maintain,
@@ -72,6 +73,7 @@ app.command()(verify.verify)
 app.command()(lag.lag)
 app.command()(retire.retire)
 app.command()(maintain.maintain)
+app.command()(forget.forget)
 app.command()(query.query)
 
 

@@ -13,6 +13,10 @@ from rich.console import Console
 from dagster_project.errors import LakehouseError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Reveal = Annotated[
+    bool, typer.Option("--reveal", help="Show keys, payloads and headers of a dataset with confidential columns, too.")
+]
+HIDDEN = "hidden: it may hold confidential values; --reveal shows it"
 console = Console(highlight=False)
 error_console = Console(stderr=True, highlight=False)
 

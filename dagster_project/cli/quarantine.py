@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dagster_project.cli.output import AsJson, console, print_json, progress
+from dagster_project.cli.output import HIDDEN, AsJson, Reveal, console, print_json, progress
 from dagster_project.errors import LakeError
 from dagster_project.settings import Settings
 
@@ -71,6 +71,7 @@ def list_(dataset: Name, where: Where = None, as_json: AsJson = False) -> None:
 def show(
     dataset: Name,
     place: Annotated[str, typer.Argument(metavar="PARTITION/OFFSET", help="Of the row's message.")],
+    reveal: Reveal = False,
     as_json: AsJson = False,
 ) -> None:
     """Show one row with its message as received and every rule that it broke."""
@@ -88,6 +89,9 @@ def show(
     headers = {header["key"]: _text(header["value"]) for header in row.pop("_headers") or ()}
     del row["_release"]  # of a row that is here, there is none
     plain = {**row, "_key": _text(row["_key"]), "_payload": _text(row["_payload"])}
+    if contract.protected and not reveal:
+        plain |= {"_key": HIDDEN, "_payload": HIDDEN}
+        headers = dict.fromkeys(headers, HIDDEN)
     if as_json:
         print_json({**plain, "_headers": headers})
         return

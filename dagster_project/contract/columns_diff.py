@@ -53,11 +53,24 @@ def _compare(path: str, old: Column, new: Column) -> Iterator[Change]:
             yield breaking(path, "required → optional", "queries that count on a value meet null")
     if old.type.kind == new.type.kind:  # of another type they cannot be the same ones
         yield from _compare_constraints(path, old.constraints, new.constraints)
-    if old.classification != new.classification:
-        what = f"classification {old.classification or 'none'} → {new.classification or 'none'}"
-        yield breaking(path, what, "it decides who may see the values, and in which form")
+    forms = _form(old), _form(new)
+    if old.classification != new.classification or forms[0] != forms[1]:
+        classes = f"classification {old.classification or 'none'} → {new.classification or 'none'}"
+        told = [classes] if old.classification != new.classification else []
+        told += [f"from Silver on {forms[0]} → {forms[1]}"] if forms[0] != forms[1] else []
+        yield breaking(path, "; ".join(told), "it decides who may see the values, and in which form")
     if old.description != new.description:
         yield additive(path, "description changed", "no row is touched by it")
+
+
+def _form(column: Column) -> str:
+    match column.protection:
+        case "pseudonymise":
+            return f"a pseudonym of domain {column.pseudonym_domain}"
+        case "drop":
+            return "dropped"
+        case _:
+            return "in the clear"
 
 
 def _compare_types(path: str, old: DataType, new: DataType) -> Iterator[Change]:

@@ -19,6 +19,8 @@ Report = Callable[[Steps, str, str], None]
 _FORMATS = {"uuid": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"}
 _DURATION = TypeAdapter(dt.timedelta)
 _NOT_IN_FUTURE, _RENAMED_FROM = "notInFuture", "renamedFrom"
+# Custom properties of a property that say what becomes of it from Silver on.
+PROTECTION, PSEUDONYM_DOMAIN = "protection", "pseudonymDomain"
 # Steps of the path to a column, `schema[0].properties[2]`; what is nested has more.
 _TOP_LEVEL = 4
 
@@ -82,10 +84,11 @@ def compile_constraints(item: SchemaProperty, data_type: DataType, path: Steps, 
 def _tolerance(item: SchemaProperty, data_type: DataType, path: Steps, report: Report) -> dt.timedelta | None:
     for index, custom in enumerate(item.customProperties or ()):
         where = (*path, "customProperties", index)
-        if custom.property == _RENAMED_FROM:
-            continue
+        if custom.property in (_RENAMED_FROM, PROTECTION, PSEUDONYM_DOMAIN):
+            continue  # of the column as a whole
         if custom.property != _NOT_IN_FUTURE:
-            report((*where, "property"), repr(custom.property), repr(_NOT_IN_FUTURE))
+            known = ", ".join(map(repr, (_NOT_IN_FUTURE, PROTECTION, PSEUDONYM_DOMAIN)))
+            report((*where, "property"), repr(custom.property), f"one of {known}")
         elif data_type.kind not in ("timestamp", "date") or len(path) != _TOP_LEVEL:
             report(where, f"{_NOT_IN_FUTURE} on a {data_type.kind}", "a timestamp or date that is a column of its own")
         else:

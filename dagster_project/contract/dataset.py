@@ -21,6 +21,7 @@ from dagster_project.contract.model import (
     Slo,
     Topic,
 )
+from dagster_project.contract.protection import protect_columns
 from dagster_project.contract.quality import Breaker
 from dagster_project.contract.rules import compile_rules
 
@@ -73,6 +74,8 @@ def compile_dataset(document: Document) -> Dataset:
     write_mode = options.get("writeMode", "append")
     if write_mode not in ("append", "upsert"):
         compiler.problem((*base, "customProperties"), f"writeMode {write_mode!r}", "append or upsert")
+    needed = {region: "region", partition_time: "partition time", event_time: "event time"}
+    columns = protect_columns(compiler, columns, key=key, needed=needed)
     rules = compile_rules(compiler, columns)
     dataset = Dataset(
         **header,

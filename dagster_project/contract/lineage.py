@@ -20,7 +20,7 @@ def origins(mart: Mart, catalog: Catalog) -> dict[str, list[tuple[str, str]]]:
                 **{
                     column_name: duckdb_type(column.type)
                     for version in catalog.versions(name)
-                    for column in version.columns
+                    for column in version.published
                     for column_name in filter(None, (column.renamed_from, column.name))
                 },
             }

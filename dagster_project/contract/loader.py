@@ -117,10 +117,19 @@ def _dangling(document: Document, dataset: Dataset, datasets: Mapping[str, Datas
     for rule in dataset.statistics:
         if rule.kind != "references":
             continue
-        wanted = dataset.column(rule.column).type
-        columns = datasets[rule.dataset].columns if rule.dataset in datasets else ()
+        own = next(column for column in dataset.published if column.name == rule.column)
+        wanted = own.type
+        columns = datasets[rule.dataset].published if rule.dataset in datasets else ()
         types = {column.name: column.type for column in columns}
-        if types.get(rule.key) != wanted:
+        domains = {column.name: column.pseudonym_domain for column in columns}
+        if types.get(rule.key) == wanted and domains[rule.key] != own.pseudonym_domain:
+            problem = Problem(
+                path=("schema", 0, "quality"),
+                found=f"rule {rule.id!r} refers to {rule.dataset}.{rule.key}, which has other pseudonyms, or none",
+                expected=f"one pseudonymDomain of {rule.column} and {rule.key}, or both in the clear",
+            )
+            yield refuse(document.source, document.lines, [problem]).found
+        elif types.get(rule.key) != wanted:
             there = describe(types[rule.key]) if rule.key in types else "not there"
             problem = Problem(
                 path=("schema", 0, "quality"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from dagster_project.contract.compiler import Compiler
 from dagster_project.contract.document import Document, Steps
 from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Dataset, Mart
+from dagster_project.contract.protection import refuse_protection
 
 _MART = ("inputs", "partitionedBy")
 
@@ -21,6 +22,7 @@ def compile_mart(document: Document, *, datasets: Mapping[str, Dataset]) -> Mart
     """
     compiler = Compiler(document)
     header, columns, key = compiler.header(), compiler.columns(), compiler.merge_key()
+    refuse_protection(compiler)
     base: Steps = ("schema", 0, "customProperties")
     options = compiler.custom(compiler.table.customProperties, ("schema", 0), _MART)
     partitioned_by = tuple(map(str, options.get("partitionedBy") or ()))

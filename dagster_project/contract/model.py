@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,8 @@ WriteMode = Literal["append", "upsert"]
 Format = Literal["json", "avro"]
 # plain: a message is its value. confluent: before it stand a zero byte and the id of its schema in the registry.
 WireFormat = Literal["plain", "confluent"]
+# What becomes of a column from Silver on; empty: it stays as it is.
+Protection = Literal["", "pseudonymise", "drop"]
 
 # Table partition columns, the same in every Bronze and Silver table.
 DATE_COLUMN = "event_date"
@@ -71,6 +73,7 @@ class Column:
 
     Attributes:
         renamed_from: its name in the major version before; messages may carry either name.
+        pseudonym_domain: columns of one domain have one pseudonym for one value, whatever their dataset.
     """
 
     name: str
@@ -80,6 +83,8 @@ class Column:
     constraints: Constraints = Constraints()
     classification: str = ""
     renamed_from: str = ""
+    protection: Protection = ""
+    pseudonym_domain: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +196,20 @@ class Dataset:
     def reads_payloads(self) -> bool:
         """Whether Silver decodes Bronze's payloads itself: what is typed there may be another major version's."""
         return self.table != self.name
+
+    @property
+    def protected(self) -> tuple[Column, ...]:
+        """Columns that only Bronze and quarantine have in the clear."""
+        return tuple(column for column in self.columns if column.protection)
+
+    @property
+    def published(self) -> tuple[Column, ...]:
+        """Columns as they are from Silver on. Row rules have judged the values; what replaces them has none."""
+        return tuple(
+            replace(column, type=DataType(kind="string"), constraints=Constraints()) if column.protection else column
+            for column in self.columns
+            if column.protection != "drop"
+        )
 
 
 def major_of(version: str) -> int:

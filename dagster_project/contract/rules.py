@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast, get_args
 
 import polars as pl
-from open_data_contract_standard.model import DataQuality
+from open_data_contract_standard.model import DataQuality, SchemaProperty
 
 from dagster_project.contract.compiler import Compiler
 from dagster_project.contract.document import Steps
@@ -42,7 +42,8 @@ class Rules:
 
 def compile_rules(compiler: Compiler, columns: Sequence[Column]) -> Rules:
     """The rules of a contract's quality items, those of the table and those of its properties."""
-    known = {column.name: column for column in columns}
+    # Rows are judged in the clear, table partitions as Silver has them.
+    known = {column.name: column for column in columns if column.protection != "drop"}
     row_rules: list[SqlRule] = []
     table_rules: list[TableRule] = []
     statistics: list[Statistic] = []
@@ -63,9 +64,15 @@ def compile_rules(compiler: Compiler, columns: Sequence[Column]) -> Rules:
     table_rules += (
         TableRule(id=f"{item.name}.unique", metric="duplicateValues", bound=none, columns=(item.name or "",))
         for item in compiler.table.properties or ()
-        if item.unique
+        if item.unique and _is_there(compiler, item, known)
     )
     return Rules(rows=tuple(row_rules), tables=tuple(table_rules), statistics=tuple(statistics))
+
+
+def _is_there(compiler: Compiler, item: SchemaProperty, known: Mapping[str, Column]) -> bool:
+    if item.name not in known:
+        compiler.problem(("schema", 0, "properties"), f"{item.name!r} is unique and dropped", "one of the two")
+    return item.name in known
 
 
 def _items(compiler: Compiler) -> Iterator[tuple[Steps, DataQuality, str | None]]:
@@ -125,6 +132,9 @@ def _problem(
     if metric in _OF_ROWS:
         return (f"{metric} in percent", "unit: rows") if item.unit == "percent" else None
     found = [column for column in columns if column is not None]
+    if metric in ("missingValues", "invalidValues") and any(column.protection for column in found):
+        expected = "a bound of the property, or an SQL predicate: rows are judged in the clear"
+        return f"{metric} of {found[0].name}, which Silver has as a pseudonym", expected
     if not columns or len(found) < len(columns):
         return (
             f"{metric} of a property that is not there",

@@ -24,8 +24,10 @@ from dagster_project.lake.specs import ERROR, RESCUED
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.ledger.gaps import record_gaps
-from dagster_project.ledger.ledger import lost
+from dagster_project.ledger.ledger import forgotten, lost
 from dagster_project.topics.broker import Broker
+from dagster_project.topics.offsets import Offsets
+from dagster_project.topics.offsets import place as offset_place
 
 if TYPE_CHECKING:
     from dagster_project.ingest.wire import Decodes
@@ -95,6 +97,7 @@ def ingest(
     table = Table.open(specs.bronze(dataset), storage=storage)
     known = Cursor.from_table(table.cursors())
     cursor = resume(known, topic, dataset=dataset.name, lost=lost(dataset, topic, storage=storage))
+    erased = forgotten(dataset, topic, storage=storage)
     decoder = decoder_of(dataset, registry=registry)
     group = f"lakehouse-{dataset.name}"
     if known is not None and any(cursor.next[partition] != offset for partition, offset in known.next.items()):
@@ -108,6 +111,8 @@ def ingest(
 
         def read(gather: float) -> tuple[Fetched, pl.DataFrame]:
             fetched = fetcher.fetch(limits, gather=gather)
+            if erased:  # it does not come back into a Bronze that is made anew
+                fetched = replace(fetched, messages=_without(fetched.messages, erased))
             return fetched, place(dataset, fetched, decoder)
 
         begun = cursor.next
@@ -155,6 +160,11 @@ def ingest(
     except LakehouseError as error:
         # What was read is safe; only why some offsets hold no message is not written down yet.
         warn(f"gaps of {dataset.name} were not recorded, the next run tries again: {error}")
+
+
+def _without(messages: pl.DataFrame, offsets: Offsets) -> pl.DataFrame:
+    places = messages.select(offset_place()).to_series().to_numpy()
+    return messages.filter(pl.Series(~offsets.has(places), dtype=pl.Boolean))
 
 
 def _skip(dataset: Dataset, table: Table, known: Cursor, cursor: Cursor) -> Batch:
@@ -210,7 +220,7 @@ def place(dataset: Dataset, fetched: Fetched, decoder: Decodes) -> pl.DataFrame:
     ).to_series()
     if unroutable.null_count() < len(rows):
         # Poison has no values and no place: what little could be read of it is not to be trusted.
-        typed = [name for name in specs.silver(dataset).schema if not name.startswith("_")] + [RESCUED]
+        typed = [name for name in specs.bronze(dataset).schema if not name.startswith("_")] + [RESCUED]
         rows = rows.with_columns(
             pl.coalesce(ERROR, unroutable).alias(ERROR), pl.when(unroutable.is_null()).then(pl.col(typed))
         )

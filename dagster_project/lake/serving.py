@@ -92,17 +92,17 @@ def view(rows: pl.LazyFrame, catalog: Catalog, version: Dataset) -> pl.LazyFrame
 
     A column that this version does not have is null.
     """
-    own = set(polars_schema(version.columns))
+    own = polars_schema(version.published)
     rows = rows.with_columns(
         pl.col(column.name).alias(column.renamed_from)
-        for column in version.columns
+        for column in version.published
         if column.renamed_from and column.renamed_from not in own
     )
     for other in catalog.versions(version.name):
         there = counterparts(other, version)
         rows = rows.with_columns(
-            (pl.col(there[name]) if name in there else pl.lit(None, dtype)).alias(name)
-            for name, dtype in polars_schema(other.columns).items()
+            (pl.col(there[name]) if there.get(name) in own else pl.lit(None, dtype)).alias(name)
+            for name, dtype in polars_schema(other.published).items()
             if name not in own
         )
     return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from dagster_project.contract.dtypes import TIMESTAMP, polars_schema
-from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Dataset, Mart
+from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Column, Dataset, Mart
 from dagster_project.lake.table import TableSpec
 
 # What a Bronze row is: an event that fits the contract, a message that does not, or a delete.
@@ -49,13 +49,13 @@ LEDGER: dict[str, pl.DataType] = {
 }
 
 
-def _contract_columns(dataset: Dataset) -> dict[str, pl.DataType]:
-    return {name: dtype for name, dtype in polars_schema(dataset.columns).items() if name not in PARTITION}
+def _table_columns(columns: tuple[Column, ...]) -> dict[str, pl.DataType]:
+    return {name: dtype for name, dtype in polars_schema(columns).items() if name not in PARTITION}
 
 
 def _bronze_columns(dataset: Dataset) -> dict[str, pl.DataType]:
     """What is typed in Bronze: of a later major version only what all versions have alike, as all share the table."""
-    columns = _contract_columns(dataset)
+    columns = _table_columns(dataset.columns)
     return {name: columns[name] for name in columns if name in dataset.routing or not dataset.reads_payloads}
 
 
@@ -88,7 +88,7 @@ def silver(dataset: Dataset) -> TableSpec:
         layer="silver",
         name=dataset.table,
         schema={
-            **_contract_columns(dataset),
+            **_table_columns(dataset.published),
             **COORDINATES,
             RESCUED: pl.String(),
             "_deleted": pl.Boolean(),

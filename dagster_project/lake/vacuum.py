@@ -6,10 +6,14 @@ writer of Silver would find its version taken, by something that does not concer
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import unquote
+
+import polars as pl
 
 from dagster_project.errors import LakeError
 from dagster_project.lake.table import Table
@@ -19,6 +23,8 @@ from dagster_project.lake.table import Table
 # more would need a property of the tables.
 KEPT_HOURS = 168
 _LOG = "_delta_log/"
+# A run commits what it has written within minutes.
+_IN_FLIGHT_S = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +83,48 @@ def vacuum(table: Table, *, kept_hours: int = KEPT_HOURS, rehearse: bool = False
         except FileNotFoundError:  # another vacuum was there first
             return {**stale, **vacuum(table, kept_hours=kept_hours)}
     return stale
+
+
+def unused(table: Table) -> dict[str, bool]:
+    """Data files, relative to the table, that its newest version does not have, and whether they may be deleted at once.
+
+    They may if they were part of the table, or are so old that no run can still be about to add them.
+    """
+    stored = [path for path in _stored(table) if not path.startswith(_LOG)]
+    table.refresh()  # what was added meanwhile is in it
+    live = set(map(unquote, table.files()["path"]))
+    before, was = time.time() - _IN_FLIGHT_S, _taken_out(table)
+    return {
+        path: path in was or _written(table, path) < before for path in stored if path not in live and path[-1] != "/"
+    }
+
+
+def _written(table: Table, path: str) -> float:
+    """When a file was written, in seconds since the epoch; now if it is gone."""
+    try:
+        return table.filesystem.modified(f"{table.uri}/{path}").timestamp()
+    except FileNotFoundError:
+        return time.time()
+
+
+def _taken_out(table: Table) -> set[str]:
+    """Files that were part of the table, as far as its log reaches back."""
+    found: set[str] = set()
+    for path in map(str, table.filesystem.find(f"{table.uri}/{_LOG}")):
+        if not path.endswith((".json", ".checkpoint.parquet")):
+            continue
+        try:
+            content = table.filesystem.cat_file(path)
+        except FileNotFoundError:  # tidied up meanwhile
+            continue
+        assert isinstance(content, bytes)
+        if path.endswith(".json"):
+            lines = (json.loads(line) for line in content.splitlines() if line.startswith(b'{"remove"'))
+            found.update(unquote(line["remove"]["path"]) for line in lines)
+        else:
+            removed = pl.read_parquet(content, columns=["remove"])["remove"].struct.field("path")
+            found.update(map(unquote, removed.drop_nulls()))
+    return found
 
 
 def tidy_log(table: Table) -> int | None:

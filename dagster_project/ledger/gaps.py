@@ -47,7 +47,7 @@ def record_gaps(
     table = Table.find(specs.ledger(dataset), storage=storage)
     files = None if table is None else table.files().filter(pl.col("kind") != "expired")
     ledger = Ledger.read(table, topic, files=files)
-    known = ledger.offsets("control", "aborted", "compacted", "lost", "unseen")
+    known = ledger.offsets("control", "aborted", "compacted", "lost", "unseen") | ledger.erased()
     everything = Offsets.of_bounds(start, end)
     rows = int(bronze.files()["num_records"].sum()) + bronze.cursors().get(EXPIRED, 0)
     if len(everything) == rows + len(known & everything):

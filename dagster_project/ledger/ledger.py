@@ -19,8 +19,8 @@ from dagster_project.topics.broker import Topic
 from dagster_project.topics.offsets import Offsets
 
 # `unseen`: no row in Bronze, and already deleted from the broker when its gaps were looked at. `expired`: Bronze had a row,
-# which was deleted after the contract's retention.
-Kind = Literal["control", "aborted", "compacted", "lost", "unseen", "expired"]
+# which was deleted after the contract's retention. `forgotten`: a person asked for it to be erased from every layer.
+Kind = Literal["control", "aborted", "compacted", "lost", "unseen", "expired", "forgotten"]
 
 # Cursor of Bronze: how many of its rows the retention has deleted, and, with a table partition's name after it, the last
 # batch whose rows there are gone. Moved by the commit that deletes, after the ledger has their offsets.
@@ -33,7 +33,8 @@ class Entry:
     """Offsets to be written into the ledger, and why.
 
     Attributes:
-        key, place: of what has expired, the table partition that it was in, and what had become of it.
+        key, place: of what has expired, the table partition that it was in, and what had become of it. Of what was
+            forgotten `place` is `bronze`, or `expired` where Bronze had it no longer.
     """
 
     offsets: Offsets
@@ -87,6 +88,10 @@ class Ledger:
     def offsets(self, *kinds: Kind) -> Offsets:
         return Offsets.of_runs(self.rows.filter(pl.col("kind").is_in(kinds)))
 
+    def erased(self) -> Offsets:
+        """What was forgotten while Bronze had it."""
+        return Offsets.of_runs(self.rows.filter(pl.col("kind") == "forgotten", pl.col("place") == "bronze"))
+
     def expired(self) -> dict[str, Offsets]:
         """What the retention has deleted from Bronze, by the place that each offset had then."""
         rows = self.rows.filter(pl.col("kind") == "expired")
@@ -98,6 +103,12 @@ class Ledger:
 def lost(dataset: Dataset, topic: Topic, *, storage: Storage) -> Offsets:
     """All declared losses."""
     return Ledger.read(Table.find(specs.ledger(dataset), storage=storage), topic, kind="lost").offsets("lost")
+
+
+def forgotten(dataset: Dataset, topic: Topic, *, storage: Storage) -> Offsets:
+    """All that is not to be read again, as a person asked for it to be erased."""
+    table = Table.find(specs.ledger(dataset), storage=storage)
+    return Ledger.read(table, topic, kind="forgotten").offsets("forgotten")
 
 
 def write(table: Table, topic: Topic, entries: list[Entry], *, batch_id: int, covered: Mapping[int, int]) -> int:

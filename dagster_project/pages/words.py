@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from dagster_project.contract.dtypes import describe
 from dagster_project.contract.model import Column, Constraints
 
+_PROTECTIONS = {"": "", "pseudonymise": "a pseudonym from Silver on", "drop": "not in Silver and after"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
@@ -31,7 +33,7 @@ def lines(columns: Sequence[Column], *, within: str = "") -> Iterator[Line]:
             type=describe(inner) if not inner.fields and inner.element is None else inner.kind,
             required=column.required,
             rules=tuple(rules(column.constraints)),
-            classification=column.classification,
+            classification=", ".join(filter(None, (column.classification, _PROTECTIONS[column.protection]))),
             description=column.description,
         )
         while inner.element is not None:

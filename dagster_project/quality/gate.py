@@ -35,7 +35,7 @@ def judge(dataset: Dataset, frame: pl.DataFrame) -> Verdict:
         ContractError: an SQL rule of the contract cannot be run.
     """
     rules = compile_rules(dataset.columns)
-    sql = _broken(dataset.rules, frame)
+    sql = _broken(dataset.rules, frame, secret=bool(dataset.protected))
     marks = frame.select(
         *(rule.broken.fill_null(False).alias(rule.name) for rule in rules),
         *(sql[rule.id].alias(rule.id) for rule in dataset.rules if rule.severity == "error"),
@@ -57,8 +57,8 @@ def judge(dataset: Dataset, frame: pl.DataFrame) -> Verdict:
     )
 
 
-def _broken(rules: Sequence[SqlRule], frame: pl.DataFrame) -> dict[str, pl.Series]:
-    """By rule, the rows that break it, in order."""
+def _broken(rules: Sequence[SqlRule], frame: pl.DataFrame, *, secret: bool) -> dict[str, pl.Series]:
+    """By rule, the rows that break it, in order; `secret` keeps their values out of errors."""
     if not rules:
         return {}
     # A column that no rule spells out is in none; to hand all over would cost more than to judge.
@@ -73,9 +73,12 @@ def _broken(rules: Sequence[SqlRule], frame: pl.DataFrame) -> dict[str, pl.Serie
                 relation = connection.sql(f"SELECT ({rule.predicate}) IS NOT TRUE AS broken FROM staged ORDER BY _row")
                 broken[rule.id] = pl.DataFrame(relation.to_arrow_table())["broken"]
             except duckdb.Error as error:
+                # Of SQL that is wrong in itself DuckDB says what; of a value that it cannot work with it says the value.
+                own = isinstance(error, (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException))
+                told = str(error) if own or not secret else f"{type(error).__name__}, and the value is confidential"
                 raise ContractError(
-                    f"rule {rule.id!r}: {rule.predicate}: {error}",
+                    f"rule {rule.id!r}: {rule.predicate}: {told}",
                     expected="an SQL predicate over the contract's columns",
                     remedy="mend the rule in the contract",
-                ) from error
+                ) from (None if secret else error)
         return broken

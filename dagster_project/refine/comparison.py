@@ -95,8 +95,8 @@ def compare_rows(
         only_new=only[1],
         differing=differing,
         columns={name: count for name, count in columns.items() if count},
-        added=tuple(column.name for column in newer.columns if column.name not in there),
-        removed=tuple(column.name for column in older.columns if column.name not in there.values()),
+        added=tuple(column.name for column in newer.published if column.name not in there),
+        removed=tuple(column.name for column in older.published if column.name not in there.values()),
         sample=shown,
     )
 
@@ -116,11 +116,11 @@ def _portions(dataset: Dataset, tables: list[Table | None]) -> list[pl.DataFrame
 
 def _rows(version: Dataset, table: Table | None, dates: pl.DataFrame | None) -> pl.DataFrame:
     if table is None:
-        return pl.DataFrame(schema=polars_schema(version.columns))
+        return pl.DataFrame(schema=polars_schema(version.published))
     files = table.files()
     if dates is not None:
         files = files.join(dates, on=DATE_COLUMN, how="semi")
-    rows = table.rows(files).filter(~pl.col("_deleted")).select(polars_schema(version.columns).keys())
+    rows = table.rows(files).filter(~pl.col("_deleted")).select(polars_schema(version.published).keys())
     return rows.collect(engine="in-memory")
 
 

@@ -51,6 +51,8 @@ def compute(
     if len(silvers) < len(inputs):
         return
     gold = Table.open(specs.gold(mart), storage=storage)
+    # Once more, after Gold: what somebody erases from both is not brought back by this run's own commits.
+    silvers = {name: Table.find(silver.spec, storage=storage) or silver for name, silver in silvers.items()}
     tables: dict[str, Table | None] = {f"silver/{name}": table for name, table in silvers.items()}
     pending = pending_gold(mart, {**tables, f"gold/{mart.name}": None if afresh else gold})
     chosen = within(pending, keys)

@@ -42,6 +42,12 @@ def inherit(older: Dataset, newer: Dataset, *, storage: Storage) -> int:
     bronze, source = (Table.find(spec(older), storage=storage) for spec in (specs.bronze, specs.silver))
     if not keys or bronze is None or source is None:
         return 0
+    if older.protected or newer.protected:
+        raise LakeError(
+            f"rows of {older.name} have expired in Bronze, and Silver has their sensitive columns only as pseudonyms",
+            expected="a version that is built from messages, which alone say what is to be protected",
+            remedy="release a version that neither protects columns nor follows one that does, or keep the one that serves",
+        )
     target = Table.open(specs.silver(newer), storage=storage)
     through = cursor_keys(bronze.cursors(), EXPIRED)
     _quarantined(older, newer, {key: through[key] for key in keys}, storage=storage)

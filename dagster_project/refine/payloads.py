@@ -62,7 +62,8 @@ class Staged:
             return bad.clear()
         held = good.join(self.homeless, on=PLACE, how="semi").join(published, on=PLACE, how="anti")
         reasons = pl.lit([_HELD], pl.List(pl.String)).alias(_REASONS)
-        both = pl.concat([bad, held.with_columns(reasons)], how="diagonal")
+        # Quarantine takes no values from them, and those of the one may be pseudonyms.
+        both = pl.concat(rows.select(*specs.COORDINATES, _REASONS) for rows in (bad, held.with_columns(reasons)))
         nowhere = (pl.lit(None, dtype).alias(name) for name, dtype in specs.PARTITION.items())
         return both.join(self.homeless, on=PLACE, how="semi", maintain_order="left").with_columns(nowhere)
 
@@ -74,7 +75,7 @@ def stage(dataset: Dataset, bronze: Table, files: pl.DataFrame, silver: Table) -
         files: of Bronze, as `pending_files` gives them.
     """
     if not dataset.reads_payloads:
-        rows = recover(dataset, new_rows(bronze, files, silver))
+        rows = recover(dataset, new_rows(dataset, bronze, files, silver))
         nothing = rows.clear().with_columns(pl.lit(None, pl.List(pl.String)).alias(_REASONS))
         return Staged(rows=rows, unread=nothing, homeless=nothing.select(PLACE))
     done = files.select(*specs.KEYS, "_done").unique()
@@ -92,8 +93,8 @@ def stage(dataset: Dataset, bronze: Table, files: pl.DataFrame, silver: Table) -
     lost = decoded.with_columns(messages[name] for name in specs.KEYS).filter(unread)
     homed = messages["event_date"].is_not_null() | decoded["event_date"].is_null()
     return Staged(
-        rows=decoded.filter(~unread).select(columns_of(silver, known)),
-        unread=lost.select(*columns_of(silver, known), reasons),
+        rows=decoded.filter(~unread).select(columns_of(dataset, silver, known)),
+        unread=lost.select(*columns_of(dataset, silver, known), reasons),
         homeless=decoded.filter(~homed).select(PLACE),
     )
 

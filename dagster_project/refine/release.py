@@ -24,7 +24,9 @@ from dagster_project.refine.gate import audited, without
 from dagster_project.refine.holds import holds
 from dagster_project.refine.merge import merge
 from dagster_project.refine.payloads import read_again
+from dagster_project.refine.protect import protect
 from dagster_project.refine.quarantine import PLACE, RELEASED, quarantined, released_through
+from dagster_project.refine.restate import restate
 from dagster_project.refine.silver import counts, publish
 from dagster_project.refine.staging import columns_of
 from dagster_project.topics.offsets import place
@@ -66,6 +68,8 @@ def release(
         ContractError: a row that was let go before can no longer be decoded.
         StaleCursorError: others commit all the time; nothing is lost, and a further release goes on.
     """
+    if dataset.protected:
+        _again(lambda: restate(dataset, storage=storage))
     if dry_run:
         return _let_go(dataset, storage, where, registry=registry, dry_run=True)
     resumed = _again(lambda: _arrive(dataset, storage, registry=registry))
@@ -83,10 +87,11 @@ def _let_go(dataset: Dataset, storage: Storage, where: str | None, *, registry: 
     silver = Table.open(specs.silver(dataset), storage=storage)
     events, poison = _decoded(dataset, rows, silver, registry=registry)
     verdict = judge(dataset, events)
-    passing = without(verdict.good, holds(silver.cursors()))
+    good = protect(dataset, verdict.good, silver.schema)
+    passing = without(good, holds(silver.cursors()))
     found = audited(dataset, silver, passing, holdable=passing, storage=storage)
     passing = without(passing, found.broken)
-    stays = verdict.good.join(passing, on=PLACE, how="anti")
+    stays = good.join(passing, on=PLACE, how="anti")
     if not dry_run and not passing.is_empty():
         leaving = rows.join(passing.select(PLACE), on=PLACE, how="semi")
         _mark(Table.open(specs.quarantine(dataset), storage=storage), leaving)
@@ -109,10 +114,10 @@ def _mark(quarantine: Table, rows: pl.DataFrame) -> None:
 
 def _arrive(dataset: Dataset, storage: Storage, *, registry: str) -> int:
     """Merge what was marked and Silver has not taken over; returns how many rows."""
+    silver = Table.open(specs.silver(dataset), storage=storage)
     quarantine = Table.find(specs.quarantine(dataset), storage=storage)
     if quarantine is None:
         return 0
-    silver = Table.open(specs.silver(dataset), storage=storage)
     marked = quarantine.rows().filter(pl.col(specs.RELEASE) > released_through(silver)).collect(engine="in-memory")
     if marked.is_empty():
         return 0
@@ -125,6 +130,7 @@ def _arrive(dataset: Dataset, storage: Storage, *, registry: str) -> int:
         )
     last = marked[specs.RELEASE].max()
     assert isinstance(last, int)
+    rows = protect(dataset, rows, silver.schema)
     publish(silver, merge(dataset, silver, rows), {}, cursors={RELEASED: last}, told={"released": str(len(rows))})
     return len(rows)
 
@@ -134,7 +140,7 @@ def _decoded(dataset: Dataset, rows: pl.DataFrame, silver: Table, *, registry: s
     decoded = read_again(dataset, rows, registry=registry)
     is_poison = pl.col("_kind") == specs.POISON
     errors = decoded.filter(is_poison)[specs.ERROR].str.split(":").list.first()
-    return decoded.filter(~is_poison).select(columns_of(silver, decoded.columns)), errors.to_list()
+    return decoded.filter(~is_poison).select(columns_of(dataset, silver, decoded.columns)), errors.to_list()
 
 
 def _again(step: Callable[[], _T]) -> _T:

@@ -24,8 +24,10 @@ from dagster_project.refine.merge import Merge, written
 from dagster_project.refine.payloads import stage
 from dagster_project.refine.plan import pending_files, progress, still_planned, within
 from dagster_project.refine.probe import hold, judged_through, open_regions, probe
+from dagster_project.refine.protect import protect
 from dagster_project.refine.quarantine import PLACE, known, quarantine
 from dagster_project.refine.recover import COLUMNS, columns_after
+from dagster_project.refine.restate import restate
 from dagster_project.refine.seal import is_sealed, refuse_sealed
 from dagster_project.refine.staging import portions
 
@@ -77,16 +79,18 @@ def refine(
         ExpiredError: rows that are to be read have been deleted after the retention.
         StaleCursorError: another run refines the same dataset; it goes on, this one ends.
         ContractError: an SQL rule of the contract cannot be run.
+        ConfigurationError: there is no secret, and the contract has columns to be pseudonymised.
     """
     bronze = Table.find(specs.bronze(dataset), storage=storage)
     if bronze is None:
         return
-    silver = Table.open(_silver_spec(dataset, bronze), storage=storage)
-    if is_sealed(silver):
+    found = Table.find(specs.silver(dataset), storage=storage)
+    if found is not None and is_sealed(found):
         return
-    tables = _Tables(
-        storage=storage, bronze=bronze, silver=silver, quarantine=Table.open(specs.quarantine(dataset), storage=storage)
-    )
+    if dataset.protected:  # a merge would not know a row by the pseudonym of another secret
+        restate(dataset, storage=storage)
+    tables = _opened(dataset, bronze, storage=storage)
+    bronze, silver = tables.bronze, tables.silver
     chosen = None if keys is None else list(keys)
     planned = dict(progress(silver))
     # What is judged afresh is read from its first batch, all else from where Silver is, which may have been made anew.
@@ -115,10 +119,23 @@ def refine(
         yield refined
 
 
+def _opened(dataset: Dataset, bronze: Table, *, storage: Storage) -> _Tables:
+    """The tables, and Bronze as it is once the others are open.
+
+    What somebody erases from all of them meanwhile is then not brought back by this run's own commits.
+    """
+    while True:
+        silver = Table.open(_silver_spec(dataset, bronze), storage=storage)
+        held = Table.open(specs.quarantine(dataset), storage=storage)
+        known, bronze = bronze.schema, Table.find(bronze.spec, storage=storage) or bronze
+        if bronze.schema == known:  # or Silver lacks a column that comes with its rows
+            return _Tables(storage=storage, bronze=bronze, silver=silver, quarantine=held)
+
+
 def _silver_spec(dataset: Dataset, bronze: Table) -> TableSpec:
-    """With what Bronze has of newer contracts than this run's: it goes with its rows."""
+    """With what Bronze has of newer contracts than this run's: it goes with its rows, unless it may be confidential."""
     spec = specs.silver(dataset)
-    if dataset.reads_payloads:
+    if dataset.protected or dataset.reads_payloads:
         return spec
     values = {name: dtype for name, dtype in bronze.schema.items() if not name.startswith("_")}
     return replace(spec, schema=together(spec.schema, values))
@@ -137,7 +154,7 @@ def _refine(
     refuse_sealed(silver)
     still_planned(silver, planned, progress(silver), keys_of(files))
     settled = _settled(files, planned)
-    good, bad = verdict.good, _after(_without_places(verdict.bad, there), settled)
+    good, bad = protect(dataset, verdict.good, silver.schema), _after(_without_places(verdict.bad, there), settled)
     unread = _after(_without_places(fresh.unread, there), settled)
     cursors = silver.cursors()
     judged, before = cursor_keys(cursors, "judged"), windows(cursors)

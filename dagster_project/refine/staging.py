@@ -7,8 +7,10 @@ from itertools import pairwise
 
 import polars as pl
 
+from dagster_project.contract.model import Dataset
 from dagster_project.lake import specs
 from dagster_project.lake.table import Table
+from dagster_project.refine.protect import clear
 
 
 def portions(files: pl.DataFrame, *, most: int) -> Iterator[pl.DataFrame]:
@@ -43,17 +45,17 @@ def _by_batches(part: pl.DataFrame, *, most: int) -> list[pl.DataFrame]:
     return [part[begin:end] for begin, end in pairwise([*cuts, len(part)])]
 
 
-def columns_of(silver: Table, known: Container[str]) -> list[pl.Expr]:
-    """Silver's columns, null where they are not among the known ones: those of a newer contract."""
+def columns_of(dataset: Dataset, silver: Table, known: Container[str]) -> list[pl.Expr]:
+    """Silver's columns in the clear, null where they are not among the known ones: those of a newer contract."""
     return [
         (pl.col(name) if name in known else pl.lit(None)).cast(dtype).alias(name)
-        for name, dtype in silver.schema.items()
+        for name, dtype in clear(dataset, silver.schema).items()
     ]
 
 
-def new_rows(bronze: Table, files: pl.DataFrame, silver: Table) -> pl.DataFrame:
-    """Rows after each partition's last batch, in Silver's columns."""
-    columns = columns_of(silver, {*bronze.schema, "_deleted"})
+def new_rows(dataset: Dataset, bronze: Table, files: pl.DataFrame, silver: Table) -> pl.DataFrame:
+    """Rows after each partition's last batch, in Silver's columns, in the clear."""
+    columns = columns_of(dataset, silver, {*bronze.schema, "_deleted"})
     # Only poison and deletes have no date, so files with one that are new as a whole need not be looked through.
     whole = files.filter(pl.col("event_date").is_not_null() & (pl.col("min._batch_id") > pl.col("_done")))
     rest = files.join(whole, on="path", how="anti")

@@ -8,6 +8,7 @@ import dagster as dg
 from dagster_project.assets.catch_up import catch_up_job_name
 from dagster_project.assets.partitions import range_tags
 from dagster_project.contract.model import Catalog, Dataset, Mart
+from dagster_project.errors import ConfigurationError
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, rectangles
 from dagster_project.lake.serving import inputs, written
@@ -100,7 +101,7 @@ def _work(
         keys = set(pending_silver(dataset, tables))
         for mart in by_rectangle(catalog, dataset):
             keys.update(pending_gold(mart, shown))
-        gained = outdated(dataset, tables[f"silver/{dataset.table}"])
+        gained = _outdated(dataset, tables[f"silver/{dataset.table}"])
         if gained or len(keys) > _BACKLOG or Key(None, None) in keys or (keys and dataset.name in live):
             yield master, [dg.RunRequest(job_name=master)], None
             continue
@@ -114,6 +115,13 @@ def _work(
                 dates = {Key(key.date, _NO_REGION) for key in pending_gold(mart, shown)}
                 job_name = aggregate_job_name(mart)
                 yield job_name, _range_runs(job_name, dates, regions=(_NO_REGION,)), master
+
+
+def _outdated(dataset: Dataset, silver: Table | None) -> bool:
+    try:
+        return outdated(dataset, silver)
+    except ConfigurationError:  # its run says so, and the other datasets go on
+        return True
 
 
 def _range_runs(job_name: str, keys: set[Key], *, regions: tuple[str, ...]) -> list[dg.RunRequest]:

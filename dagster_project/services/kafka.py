@@ -13,7 +13,7 @@ from dagster_project.services.cluster import Cluster
 from dagster_project.services.lock import exclusive
 from dagster_project.services.plan import planned
 from dagster_project.services.probe import registered
-from dagster_project.settings import Settings
+from dagster_project.settings import Settings, make_pseudonym_keys
 
 # Longer than a first `up`, jars included, takes on a usual line.
 _LOCK_SECONDS = 180.0
@@ -92,6 +92,7 @@ def up(settings: Settings, *, brokers: int | None = None, report: Report = _sile
             )
         report(f"Kafka answers on {settings.bootstrap_servers}; nothing to start")
         return there
+    make_pseudonym_keys(settings.home)
     with _exclusive(settings):
         cluster = planned(settings.home, brokers)
         missing = [broker for broker in cluster.brokers if not broker.is_running]

@@ -106,7 +106,7 @@ PAIRS = {
     "later start": ("2026-01-01", "2026-02-01", "breaking", "start date", "2026-01-01 → 2026-02-01"),
     "another write mode": ('startDate, value: "2026-01-01"}', 'startDate, value: "2026-01-01"}\n      - {property: writeMode, value: upsert}', "breaking", "write mode", "append → upsert"),
     "service level": ("value: 1, unit: hours", "value: 2, unit: hours", "additive", "service levels", "changed"),
-    "classified": ("{name: code, ", "{name: code, classification: confidential, ", "breaking", "code", "classification none → confidential"),
+    "classified": ("{name: code, ", "{name: code, classification: confidential, ", "breaking", "code", "classification none → confidential; from Silver on in the clear → a pseudonym of domain code"),
 }  # fmt: skip
 
 
