@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Dataset
+from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Dataset, table_of
 from dagster_project.contract.quality import Statistic
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
+from dagster_project.lake.releases import newest
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table, TableSpec
 from dagster_project.quality.audit import Finding
@@ -73,9 +74,9 @@ def _references(rule: Statistic, staged: pl.LazyFrame, storage: Storage) -> Iter
     if values.is_empty():
         return
     schema: dict[str, pl.DataType] = {rule.key: values.dtypes[0], "_deleted": pl.Boolean(), **specs.PARTITION}
-    other = Table.find(
-        TableSpec(layer="silver", name=rule.dataset, schema=schema, partition_by=specs.KEYS), storage=storage
-    )
+    release = newest(rule.dataset, storage=storage)
+    name = rule.dataset if release is None else table_of(rule.dataset, release.serves)
+    other = Table.find(TableSpec(layer="silver", name=name, schema=schema, partition_by=specs.KEYS), storage=storage)
     there = pl.LazyFrame(schema=schema) if other is None else other.rows()
     keys = there.filter(~pl.col("_deleted")).select(pl.col(rule.key).unique())
     dangling = values.lazy().join(keys, left_on=rule.column, right_on=rule.key, how="anti")
