@@ -14,6 +14,7 @@ import difflib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ PAGES = Path(__file__).resolve().parent / "tutorial"
 _PAGE_SECONDS = 900.0
 _STOP_SECONDS = 60.0
 _COLUMNS = "120"  # as wide as the project's text
+_USER = "you"
 # No command prints it.
 _MARK = "\x1e"
 # Jobs of their own group, as a terminal has them: so that `kill -INT %1` is the Ctrl-C of a second terminal. None is left.
@@ -106,8 +108,9 @@ def run(commands: Sequence[str]) -> list[str]:
             down = [sys.executable, "-m", "dagster_project.cli.main", "down"]
             subprocess.run(down, cwd=folder, env=_environment(), capture_output=True, check=False)
         _, *outputs = printed.split(f"{_MARK}\n")
-        paths = {str(folder): "~/shop", str(PAGES): "$TUTORIAL", str(REPOSITORY): "~/lakehouse"}
-        return [_without(output, paths) for output in outputs]
+        names = {str(folder): "~/shop", str(PAGES): "$TUTORIAL", str(REPOSITORY): "~/lakehouse"}
+        names[f"{_USER}@{socket.gethostname()}"] = f"{_USER}@laptop"
+        return [_without(output, names) for output in outputs]
 
 
 def _session(script: str, folder: Path) -> str:
@@ -148,14 +151,15 @@ def _environment() -> dict[str, str]:
         "PYTHONPATH": str(REPOSITORY),
         "TUTORIAL": str(PAGES),
         "COLUMNS": _COLUMNS,
+        "LOGNAME": _USER,
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
     }
 
 
-def _without(output: str, paths: dict[str, str]) -> str:
-    for path, name in paths.items():
-        output = output.replace(path, name)
+def _without(output: str, names: dict[str, str]) -> str:
+    for found, name in names.items():
+        output = output.replace(found, name)
     return "".join(f"{line.rstrip()}\n" for line in output.splitlines())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -127,13 +128,15 @@ def test_a_page_is_its_commands_and_what_they_print() -> None:
     )
 
 
-def test_commands_run_in_one_session_and_no_path_of_the_machine_is_told() -> None:
-    outputs = run(["cd contracts; there=here", "pwd; echo $there $TUTORIAL", "ls /no-such-folder; echo after"])
+def test_commands_run_in_one_session_and_neither_path_nor_name_of_the_machine_is_told() -> None:
+    who = f"{shlex.quote(sys.executable)} -c 'import getpass, socket; print(getpass.getuser(), socket.gethostname(), sep=\"@\")'"
+    outputs = run(["cd contracts; there=here", "pwd; echo $there $TUTORIAL", "ls /no-such-folder; echo after", who])
 
     assert outputs[0] == ""
     assert outputs[1] == "~/shop/contracts\nhere $TUTORIAL\n"
     assert "No such file" in outputs[2]
     assert outputs[2].endswith("after\n")
+    assert outputs[3] == "you@laptop\n"
 
 
 def test_what_no_two_runs_have_in_common_is_not_compared() -> None:
