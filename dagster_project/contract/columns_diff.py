@@ -24,7 +24,14 @@ def compare_columns(old: Sequence[Column], new: Sequence[Column], *, within: str
         path = within + column.name
         if (now := after.get(column.name)) is not None:
             yield from _compare(path, column, now)
-        elif renamed := _renamed(column, added):
+        elif told := next((item for item in added if item.renamed_from == column.name), None):
+            added.remove(told)
+            reason = (
+                "queries of the version's own table that name it fail; what reads the version that serves finds both"
+            )
+            yield breaking(path, f"renamed to {told.name}", reason)
+            yield from _compare(within + told.name, column, told)
+        elif renamed := _looks_renamed(column, added):
             added.remove(renamed)
             reason = "queries that name it fail; give the new major version a COALESCE view over both names"
             yield breaking(path, f"renamed to {renamed.name}", reason)
@@ -38,8 +45,8 @@ def compare_columns(old: Sequence[Column], new: Sequence[Column], *, within: str
             yield additive(path, "added, optional", "messages and rows that do not have it hold null")
 
 
-def _renamed(column: Column, added: Sequence[Column]) -> Column | None:
-    names = {item.name: item for item in added if item.type == column.type}
+def _looks_renamed(column: Column, added: Sequence[Column]) -> Column | None:
+    names = {item.name: item for item in added if item.type == column.type and not item.renamed_from}
     near = difflib.get_close_matches(column.name, names, n=1, cutoff=_ALIKE)
     return names[near[0]] if near else None
 

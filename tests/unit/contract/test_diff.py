@@ -153,6 +153,22 @@ def test_equal_contracts_have_no_change_and_breaking_ones_come_first(tmp_path: P
     assert [change.verdict for change in found] == ["breaking", "additive"]
 
 
+def test_a_column_that_says_its_older_name_is_compared_with_that_one(tmp_path: Path) -> None:
+    before = load_contract(written(tmp_path, "before", BASE))
+    # "counter" is much more like "count" than "height" is; what a contract says counts for more.
+    text = BASE.replace(
+        COUNT,
+        f"{COUNT.replace('name: count', 'name: height').replace('100}}', '10}, customProperties: [{property: renamedFrom, value: count}]}')}"
+        "\n      - {name: counter, logicalType: integer, logicalTypeOptions: {format: i32}}",
+    )
+    found = compare(before, load_contract(written(tmp_path, "after", text)))
+    assert [(change.verdict, change.path, change.what) for change in found] == [
+        ("breaking", "count", "renamed to height"),
+        ("breaking", "height", "maximum 100 → 10"),
+        ("additive", "counter", "added, optional"),
+    ]
+
+
 def test_two_contracts_of_different_things_are_refused(tmp_path: Path) -> None:
     before = load_contract(written(tmp_path, "before", BASE))
     other = load_contract(written(tmp_path, "after", BASE.replace("- name: sales", "- name: returns")))
