@@ -209,6 +209,15 @@ def test_times_in_sql_rules_are_utc(dataset: Dataset) -> None:
     assert len(verdict.good) == 1
 
 
+def test_a_rule_about_several_rows_names_the_right_ones(dataset: Dataset) -> None:
+    """DuckDB gives the rows of a window in the window's order."""
+    rule = SqlRule(id="first", predicate="row_number() OVER (PARTITION BY x % 7 ORDER BY y DESC) = 1")
+    rows = [(number, (number * 37) % 1_000) for number in range(1_000)]
+    wanted = {max((y, x) for x, y in rows if x % 7 == group)[1] for group in range(7)}
+    verdict = judge(of(dataset, (X, Y), (rule,)), frame(rows))
+    assert set(verdict.good["x"]) == wanted
+
+
 @pytest.mark.parametrize(
     "predicate", ["z > 1", "x >", "x > 1; DROP TABLE staged", "x + 'a' > 1", "(SELECT count(*) FROM '/etc/passwd') > 0"]
 )
