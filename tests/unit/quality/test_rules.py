@@ -214,7 +214,7 @@ def test_a_rule_about_several_rows_names_the_right_ones(dataset: Dataset) -> Non
     rule = SqlRule(id="first", predicate="row_number() OVER (PARTITION BY x % 7 ORDER BY y DESC) = 1")
     rows = [(number, (number * 37) % 1_000) for number in range(1_000)]
     wanted = {max((y, x) for x, y in rows if x % 7 == group)[1] for group in range(7)}
-    verdict = judge(of(dataset, (X, Y), (rule,)), frame(rows))
+    verdict = judge(of(dataset, (X, Y), (rule,)), frame([(x, y) for x, y in rows]))
     assert set(verdict.good["x"]) == wanted
 
 
