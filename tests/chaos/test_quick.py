@@ -17,10 +17,8 @@ SEED = 4
 QUICK = (
     "kill-bronze-before-commit",
     "kill-bronze-after-commit",
-    "kill-silver-before-commit",
     "kill-at-random",
     "kill-outbox-committed",
-    "two-ingests-at-once",
     "zombie-ingest-fetched",
     "s3-answer-lost-bronze-commit",
     "s3-reset-bronze-data",
