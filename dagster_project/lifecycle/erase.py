@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 from urllib.parse import quote, unquote
 
 import polars as pl
 
 from dagster_project.contract.model import Catalog, Dataset
-from dagster_project.errors import StaleCursorError
 from dagster_project.ingest.cursor import Cursor
 from dagster_project.lake import specs
 from dagster_project.lake.keys import keys_of
+from dagster_project.lake.rivals import until_first
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table, TableSpec
 from dagster_project.lake.vacuum import unused
@@ -29,9 +28,6 @@ from dagster_project.refine.cursors import cursor_name
 from dagster_project.refine.gold import compute
 from dagster_project.topics.offsets import Offsets, place
 
-_T = TypeVar("_T")
-# Another writer may commit in between, again and again on a busy stream; each try takes about a second.
-_TRIES = 12
 # Rows whose places are looked at at a time.
 _ROWS = 2_000_000
 # Cursor of Silver and quarantine: the version that was made without somebody. That it moves is what others lose to.
@@ -74,7 +70,7 @@ def erase(
         LakeError: the store cannot be read or written.
     """
     report(f"ledger/{dataset.name}: {len(found.offsets):,} offsets")
-    ledger = _again(lambda: _record(dataset, found, by=by, storage=storage))
+    ledger = until_first(lambda: _record(dataset, found, by=by, storage=storage))
     offsets = ledger.offsets("forgotten")
     if not offsets:
         return Erased(rows={}, files=0, kept=(), offsets=offsets, until="")
@@ -83,12 +79,12 @@ def erase(
     rows: dict[str, int] = {}
     for spec in layers:
         report(f"{spec.layer}/{spec.name}: the rows")
-        rows[f"{spec.layer}/{spec.name}"] = _again(lambda spec=spec: _take_out(spec, offsets, storage=storage))
+        rows[f"{spec.layer}/{spec.name}"] = until_first(lambda spec=spec: _take_out(spec, offsets, storage=storage))
     stale: list[tuple[TableSpec, set[str]]] = []
     for mart in catalog.marts_of(dataset.name):
         report(f"gold/{mart.name}: computed anew")
         before = _paths(specs.gold(mart), storage=storage)
-        _again(lambda mart=mart: list(compute(mart, catalog=catalog, storage=storage, keys=None)))
+        until_first(lambda mart=mart: list(compute(mart, catalog=catalog, storage=storage, keys=None)))
         stale.append((specs.gold(mart), before - _paths(specs.gold(mart), storage=storage)))
     kept: list[str] = []
     for spec in [*layers, *map(specs.gold, catalog.marts_of(dataset.name))]:
@@ -203,13 +199,3 @@ def _delete(spec: TableSpec, paths: set[str], *, storage: Storage) -> int:
             continue
         deleted += 1
     return deleted
-
-
-def _again(step: Callable[[], _T]) -> _T:
-    """Try until no other writer comes first."""
-    for _ in range(_TRIES - 1):
-        try:
-            return step()
-        except StaleCursorError:
-            continue
-    return step()

@@ -7,16 +7,15 @@ crash in between they are neither in the one table nor in the other but on their
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import polars as pl
 
 from dagster_project.contract.model import Dataset
-from dagster_project.errors import ContractError, StaleCursorError
+from dagster_project.errors import ContractError
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
+from dagster_project.lake.rivals import until_first
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.quality.gate import judge
@@ -30,10 +29,6 @@ from dagster_project.refine.restate import restate
 from dagster_project.refine.silver import counts, publish
 from dagster_project.refine.staging import columns_of
 from dagster_project.topics.offsets import place
-
-_T = TypeVar("_T")
-# A run of the daemon may commit meanwhile, again and again on a busy stream; each try takes about a second.
-_TRIES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +64,13 @@ def release(
         StaleCursorError: others commit all the time; nothing is lost, and a further release goes on.
     """
     if dataset.protected:
-        _again(lambda: restate(dataset, storage=storage))
+        until_first(lambda: restate(dataset, storage=storage))
     if dry_run:
         return _let_go(dataset, storage, where, registry=registry, dry_run=True)
-    resumed = _again(lambda: _arrive(dataset, storage, registry=registry))
-    found = _again(lambda: _let_go(dataset, storage, where, registry=registry, dry_run=False))
+    resumed = until_first(lambda: _arrive(dataset, storage, registry=registry))
+    found = until_first(lambda: _let_go(dataset, storage, where, registry=registry, dry_run=False))
     if found.released:
-        _again(lambda: _arrive(dataset, storage, registry=registry))
+        until_first(lambda: _arrive(dataset, storage, registry=registry))
     return replace(found, resumed=resumed)
 
 
@@ -141,13 +136,3 @@ def _decoded(dataset: Dataset, rows: pl.DataFrame, silver: Table, *, registry: s
     is_poison = pl.col("_kind") == specs.POISON
     errors = decoded.filter(is_poison)[specs.ERROR].str.split(":").list.first()
     return decoded.filter(~is_poison).select(columns_of(dataset, silver, decoded.columns)), errors.to_list()
-
-
-def _again(step: Callable[[], _T]) -> _T:
-    """Try until no other writer comes first."""
-    for _ in range(_TRIES - 1):
-        try:
-            return step()
-        except StaleCursorError:
-            continue
-    return step()
