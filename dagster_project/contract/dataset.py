@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from open_data_contract_standard.model import Server
 
@@ -15,6 +15,7 @@ from dagster_project.contract.model import (
     DATE_COLUMN,
     REGION_COLUMN,
     RESERVED_PREFIX,
+    Beyond,
     Column,
     Dataset,
     Format,
@@ -26,7 +27,8 @@ from dagster_project.contract.quality import Breaker
 from dagster_project.contract.rules import compile_rules
 
 _TOPIC = ("partitions", "replicationFactor", "minInsyncReplicas", "retention", "cleanupPolicy", "wireFormat")
-_DATASET = ("eventTime", "partitionTime", "startDate", "writeMode", "allowedLateness", "maxBadRate")
+_DATASET = ("eventTime", "partitionTime", "startDate", "writeMode", "maxBadRate")
+_LATENESS = ("allowedLateness", "latenessHorizon", "beyondHorizon", "idleAfter")
 _BREAKER = ("breakerBadRate", "breakerMinRows", "breakerProbe")
 # Regions are folder names and part of Dagster's partition keys.
 _REGION = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
@@ -43,7 +45,7 @@ def compile_dataset(document: Document) -> Dataset:
     table, header = compiler.table, compiler.header()
     columns, key = compiler.columns(), compiler.merge_key()
     by_name = {column.name: column for column in columns}
-    options = compiler.custom(table.customProperties, ("schema", 0), (*_DATASET, *_BREAKER))
+    options = compiler.custom(table.customProperties, ("schema", 0), (*_DATASET, *_LATENESS, *_BREAKER))
     regional = [item for item in table.properties or [] if item.partitioned]
     region = regional[0].name or "" if regional else ""
     regions = tuple(str(value) for value in by_name[region].constraints.enum) if region in by_name else ()
@@ -89,9 +91,7 @@ def compile_dataset(document: Document) -> Dataset:
         regions=regions,
         start_date=_start_date(compiler, options),
         write_mode=write_mode,
-        allowed_lateness=compiler.duration(
-            options.get("allowedLateness"), (*base, "customProperties"), dt.timedelta(minutes=10)
-        ),
+        **_lateness(compiler, options),
         rules=rules.rows,
         table_rules=rules.tables,
         statistics=rules.statistics,
@@ -126,6 +126,35 @@ def _start_date(compiler: Compiler, options: Mapping[str, Any]) -> dt.date:
             ("schema", 0, "customProperties"), f"startDate {found}", 'the first day of data, such as "2026-01-01"'
         )
         return dt.date(2000, 1, 1)
+
+
+class _Lateness(TypedDict):
+    allowed_lateness: dt.timedelta
+    lateness_horizon: dt.timedelta | None
+    beyond_horizon: Beyond
+    idle_after: dt.timedelta
+
+
+def _lateness(compiler: Compiler, options: Mapping[str, Any]) -> _Lateness:
+    path = ("schema", 0, "customProperties")
+    allowed, idle = (
+        compiler.duration(options.get(name), path, dt.timedelta(minutes=10))
+        for name in ("allowedLateness", "idleAfter")
+    )
+    bounded = options.get("latenessHorizon") is not None
+    horizon = compiler.duration(options.get("latenessHorizon"), path, allowed) if bounded else None
+    if horizon is not None and horizon < allowed:
+        compiler.problem(
+            path,
+            f"latenessHorizon {options['latenessHorizon']!r}",
+            "no less than the allowed lateness, as PT7D to PT10M",
+        )
+    beyond = options.get("beyondHorizon", "keep")
+    if beyond not in ("keep", "quarantine"):
+        compiler.problem(path, f"beyondHorizon {beyond!r}", "keep or quarantine")
+    elif "beyondHorizon" in options and not bounded:
+        compiler.problem(path, f"beyondHorizon {beyond!r} of no horizon", "latenessHorizon beside it, such as P7D")
+    return _Lateness(allowed_lateness=allowed, lateness_horizon=horizon, beyond_horizon=beyond, idle_after=idle)
 
 
 def _breaker(compiler: Compiler, options: Mapping[str, Any]) -> Breaker:

@@ -70,14 +70,26 @@ def _compare_datasets(old: Dataset, new: Dataset) -> Iterator[Change]:
             yield breaking("start date", what, "events of the days before it would be poison")
     for path, before, after in (
         ("allowed lateness", old.allowed_lateness, new.allowed_lateness),
+        ("idle after", old.idle_after, new.idle_after),
         ("max bad rate", old.max_bad_rate, new.max_bad_rate),
         ("breaker", old.breaker, new.breaker),
         ("service levels", old.slo, new.slo),
     ):
         if before != after:
             yield additive(path, "changed", _OPERATION)
+    yield from _compare_horizons(old, new)
     yield from _compare_topics(old.topic, new.topic)
     yield from _compare_rules(_rules(old), _rules(new))
+
+
+def _compare_horizons(old: Dataset, new: Dataset) -> Iterator[Change]:
+    path, before, after = "lateness horizon", old.quarantined_from, new.quarantined_from
+    if after is not None and (before is None or after < before):
+        yield breaking(path, f"{before or 'none'} → {after}", "rows that were good may be quarantined")
+    elif before is not None and before != after:
+        yield additive(path, f"{before} → {after or 'none'}", "fewer rows are quarantined by it")
+    elif old.lateness_horizon != new.lateness_horizon:
+        yield additive(path, "changed", _OPERATION)
 
 
 def _compare_marts(old: Mart, new: Mart) -> Iterator[Change]:

@@ -17,6 +17,9 @@ WireFormat = Literal["plain", "confluent"]
 # What becomes of a column from Silver on; empty: it stays as it is.
 Protection = Literal["", "pseudonymise", "drop"]
 
+# What becomes of a row that comes later than the latest that the contract waits for.
+Beyond = Literal["keep", "quarantine"]
+
 # Table partition columns, the same in every Bronze and Silver table.
 DATE_COLUMN = "event_date"
 REGION_COLUMN = "region"
@@ -141,6 +144,10 @@ class Dataset:
         rules: SQL predicates that each row is judged by.
         table_rules: what is measured of a table partition before it is published.
         statistics: what it is compared with before it is published.
+        allowed_lateness: how far behind the newest event of its Kafka partition and region an event is still in time.
+        lateness_horizon: how far behind it is beyond what the dataset reckons with; `None`: never.
+        beyond_horizon: what becomes of such a row.
+        idle_after: how far behind its region's others a Kafka partition is idle, and behind the others a region silent.
         max_bad_rate: share of rows that may break a row rule before the dataset is called unhealthy.
         partition_time: column whose UTC date is the table partition; the event time unless the contract says otherwise.
         stable_partitions: a key can never move to another table partition, so a merge looks only there.
@@ -170,6 +177,9 @@ class Dataset:
     table_rules: tuple[TableRule, ...] = ()
     statistics: tuple[Statistic, ...] = ()
     breaker: Breaker = field(default_factory=Breaker)
+    lateness_horizon: dt.timedelta | None = None
+    beyond_horizon: Beyond = "keep"
+    idle_after: dt.timedelta = dt.timedelta(minutes=10)
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -196,6 +206,11 @@ class Dataset:
     def reads_payloads(self) -> bool:
         """Whether Silver decodes Bronze's payloads itself: what is typed there may be another major version's."""
         return self.table != self.name
+
+    @property
+    def quarantined_from(self) -> dt.timedelta | None:
+        """How late a row is quarantined for it; `None`: never."""
+        return self.lateness_horizon if self.beyond_horizon == "quarantine" else None
 
     @property
     def protected(self) -> tuple[Column, ...]:

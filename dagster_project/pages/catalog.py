@@ -67,6 +67,8 @@ def _dataset(dataset: Dataset, catalog: Catalog) -> str:
         ("Table partitions", f"UTC date of {dataset.partition_time} × {dataset.region} ({', '.join(dataset.regions)})"),
         ("From", str(dataset.start_date)),
         ("Allowed lateness", duration(dataset.allowed_lateness)),
+        *_horizon(dataset),
+        ("Idle, and not waited for, after", duration(dataset.idle_after)),
     ]
     levels: Facts = [
         ("Freshness", duration(dataset.slo.freshness)),
@@ -92,6 +94,13 @@ def _dataset(dataset: Dataset, catalog: Catalog) -> str:
         lineage={},
         sql="",
     )
+
+
+def _horizon(dataset: Dataset) -> Facts:
+    if dataset.lateness_horizon is None:
+        return []
+    fate = "kept and counted" if dataset.quarantined_from is None else "quarantined"
+    return [("Beyond the lateness horizon", f"more than {duration(dataset.lateness_horizon)} late: {fate}")]
 
 
 def _mart(mart: Mart, catalog: Catalog) -> str:

@@ -106,6 +106,9 @@ PAIRS = {
     "later start": ("2026-01-01", "2026-02-01", "breaking", "start date", "2026-01-01 → 2026-02-01"),
     "another write mode": ('startDate, value: "2026-01-01"}', 'startDate, value: "2026-01-01"}\n      - {property: writeMode, value: upsert}', "breaking", "write mode", "append → upsert"),
     "service level": ("value: 1, unit: hours", "value: 2, unit: hours", "additive", "service levels", "changed"),
+    "horizon that only counts": ('startDate, value: "2026-01-01"}', 'startDate, value: "2026-01-01"}\n      - {property: latenessHorizon, value: P7D}', "additive", "lateness horizon", "changed"),
+    "horizon that quarantines": ('startDate, value: "2026-01-01"}', 'startDate, value: "2026-01-01"}\n      - {property: latenessHorizon, value: P7D}\n      - {property: beyondHorizon, value: quarantine}', "breaking", "lateness horizon", "none → 7 days, 0:00:00"),
+    "idle after": ('startDate, value: "2026-01-01"}', 'startDate, value: "2026-01-01"}\n      - {property: idleAfter, value: PT1H}', "additive", "idle after", "changed"),
     "classified": ("{name: code, ", "{name: code, classification: confidential, ", "breaking", "code", "classification none → confidential; from Silver on in the clear → a pseudonym of domain code"),
 }  # fmt: skip
 
@@ -143,6 +146,20 @@ def test_the_tables_take_what_is_additive_and_never_another_type(tmp_path: Path,
         elif "type: " in what or "ed: " in what:
             with pytest.raises(LakeError):
                 Table.open(spec(after), storage=storage)
+
+
+def test_a_horizon_that_quarantines_more_breaks_and_one_that_quarantines_less_does_not(tmp_path: Path) -> None:
+    start = '{property: startDate, value: "2026-01-01"}'
+    horizons = [
+        f"{start}\n      - {{property: latenessHorizon, value: {length}}}\n      - {{property: beyondHorizon, value: {fate}}}"
+        for length, fate in (("P7D", "quarantine"), ("P9D", "quarantine"), ("P1D", "keep"))
+    ]
+    week, longer, kept = (
+        load_contract(written(tmp_path, f"v{number}", BASE.replace(f"- {start}", f"- {horizon}")))
+        for number, horizon in enumerate(horizons)
+    )
+    for old, new, verdict in ((week, longer, "additive"), (longer, week, "breaking"), (longer, kept, "additive")):
+        assert [(change.verdict, change.path) for change in compare(old, new)] == [(verdict, "lateness horizon")]
 
 
 def test_equal_contracts_have_no_change_and_breaking_ones_come_first(tmp_path: Path) -> None:

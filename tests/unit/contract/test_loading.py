@@ -116,6 +116,10 @@ WRONG = {
     "future without end": (AT, AT[:-1] + ", customProperties: [{property: notInFuture, value: soon}]}", "name: at", f"{COLUMNS}[1].customProperties[0].value", "'soon'", "such as PT5M or PT0S"),
     "custom property of a column": (AT, AT[:-1] + ", customProperties: [{property: future, value: PT5M}]}", "name: at", f"{COLUMNS}[1].customProperties[0].property", "'future'", "'notInFuture'"),
     "breaker": ("PT10M}", "PT10M}\n      - {property: breakerBadRate, value: 20}", "- {property: eventTime", "schema[0].customProperties", "breakerBadRate 20", "a share between 0 and 1"),
+    "horizon": ("PT10M}", "PT10M}\n      - {property: latenessHorizon, value: PT5M}", "- {property: eventTime", "schema[0].customProperties", "latenessHorizon 'PT5M'", "no less than the allowed lateness"),
+    "beyond": ("PT10M}", "PT10M}\n      - {property: beyondHorizon, value: drop}", "- {property: eventTime", "schema[0].customProperties", "beyondHorizon 'drop'", "keep or quarantine"),
+    "beyond nothing": ("PT10M}", "PT10M}\n      - {property: beyondHorizon, value: quarantine}", "- {property: eventTime", "schema[0].customProperties", "beyondHorizon 'quarantine' of no horizon", "latenessHorizon beside it"),
+    "idle": ("PT10M}", "PT10M}\n      - {property: idleAfter, value: 10}", "- {property: eventTime", "schema[0].customProperties", "10", "a positive ISO 8601 duration"),
     "statistic": (*statistic("median: {}"), "median", "schema[0].quality[0].implementation", "{'median': {}}", "an SQL predicate, or one of {volume: {weeks"),
     "two statistics": (*statistic("volume: {atMost: 2}, nullDrift: {column: level, atMost: 1}"), "volume", "schema[0].quality[0].implementation", "{'volume'", "one of {volume"),
     "option of a statistic": (*statistic("volume: {atmost: 2}"), "atmost", "schema[0].quality[0].implementation.volume.atmost", "'atmost'", "'atMost'"),
@@ -233,7 +237,17 @@ def test_all_problems_of_all_datasets_are_named_at_once(tmp_path: Path) -> None:
 def test_lateness_has_a_default(tmp_path: Path) -> None:
     text = changed(CONTRACT, "      - {property: allowedLateness, value: PT10M}\n", "")
     (dataset,) = load_catalog(write_project(tmp_path, {DATASET: text})).datasets
-    assert dataset.allowed_lateness == dt.timedelta(minutes=10)
+    assert dataset.allowed_lateness == dataset.idle_after == dt.timedelta(minutes=10)
+    assert (dataset.lateness_horizon, dataset.quarantined_from) == (None, None)
+
+
+def test_what_is_beyond_the_horizon_is_kept_unless_the_contract_says_otherwise(tmp_path: Path) -> None:
+    text = changed(CONTRACT, "PT10M}", "PT10M}\n      - {property: latenessHorizon, value: P7D}")
+    (kept,) = load_catalog(write_project(tmp_path / "a", {DATASET: text})).datasets
+    assert (kept.lateness_horizon, kept.quarantined_from) == (dt.timedelta(days=7), None)
+    text = changed(text, "P7D}", "P7D}\n      - {property: beyondHorizon, value: quarantine}")
+    (refused,) = load_catalog(write_project(tmp_path / "b", {DATASET: text})).datasets
+    assert refused.quarantined_from == dt.timedelta(days=7)
 
 
 def test_rules_with_one_name_are_refused(tmp_path: Path) -> None:
