@@ -141,5 +141,6 @@ def _moved(dataset: Dataset, rows: pl.DataFrame, batch: int, partitions: range) 
         (pl.lit(dataset.start_date) + pl.duration(days=days)).alias(DATE_COLUMN),
         regions.gather(turn % len(dataset.regions)).alias(REGION_COLUMN),
         pl.lit(batch, pl.Int64).alias("_batch_id"),
+        pl.lit(None, pl.Int64).alias(specs.LATE),
         pl.lit(dt.datetime.now(dt.UTC), TIMESTAMP).alias("_ingested_at"),
     )

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,9 +25,11 @@ from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
 from dagster_project.naming import asset_key
 from dagster_project.refine.holds import holds, is_in
+from dagster_project.refine.late import together
 from dagster_project.refine.recover import backfill
 from dagster_project.refine.restate import restate
 from dagster_project.refine.silver import Refined, refine
+from dagster_project.refine.watermarks import Watermark, watermarks
 from dagster_project.resources.lake import LakeResource
 
 
@@ -70,6 +72,10 @@ def published(outcome: Outcome, *, asked: Iterable[Key], held: Collection[Key]) 
     return replace(outcome, touched={**{key: 0 for key in asked if key not in held}, **outcome.touched})
 
 
+def _told(found: Mapping[str, Watermark]) -> dict[str, str]:
+    return {region: f"{mark.at}, silent" if mark.silent else str(mark.at) for region, mark in found.items()}
+
+
 def run_silver(
     dataset: Dataset, lake: LakeResource, *, keys: Iterable[Key] | None, afresh: bool
 ) -> tuple[Outcome, list[Refined]]:
@@ -94,6 +100,9 @@ def run_silver(
         "quarantine_reasons": dg.MetadataValue.json(dict(reasons.most_common(10))),
         "rule_warnings": dg.MetadataValue.json(dict(warnings)),
         "held": dg.MetadataValue.json(held),
+        "lateness": dg.MetadataValue.json(together(commit.lateness for commit in commits)),
+        "beyond_horizon": sum(commit.beyond for commit in commits),
+        "watermarks": dg.MetadataValue.json({} if table is None else _told(watermarks(dataset, table))),
         "backfilled": sum(filled.values()),
         "deleted": sum(commit.deleted for commit in commits),
         "delta_version": -1 if table is None else table.version,

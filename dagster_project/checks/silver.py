@@ -13,11 +13,13 @@ from dagster_project.lake.keys import Key, frame_of
 from dagster_project.lake.table import Table
 from dagster_project.naming import check_name
 from dagster_project.refine.holds import holds
+from dagster_project.refine.late import HORIZON
 from dagster_project.refine.merge import doubled_keys
 from dagster_project.refine.probe import reasons
 from dagster_project.refine.silver import Refined
+from dagster_project.refine.watermarks import watermarks
 
-UNIQUE, PASS_RATE, GATE = "merge_key_unique", "rule_pass_rate", "gate"
+UNIQUE, PASS_RATE, GATE, EVENT_TIME = "merge_key_unique", "rule_pass_rate", "gate", "event_time"
 # Rows of the sample in the UI: enough to see the shape of the data, little enough to store with each run.
 _SAMPLE_ROWS = 5
 _SAMPLE_CHARACTERS = 60
@@ -32,6 +34,12 @@ def specs(dataset: Dataset, asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
             PASS_RATE,
             asset=asset,
             description=f"At most {dataset.max_bad_rate:.1%} of the rows that were read broke a row rule.",
+        ),
+        dg.AssetCheckSpec(
+            EVENT_TIME,
+            asset=asset,
+            description=f"No region is further than {dataset.idle_after} behind the others, and no row is beyond the "
+            f"lateness horizon ({dataset.lateness_horizon or 'none'}).",
         ),
         *(
             dg.AssetCheckSpec(
@@ -57,7 +65,7 @@ def results(
         metadata={"doubled_keys": doubles, "table_partitions": len(touched)},
     )
     read = sum(sum(commit.read.values()) for commit in commits)
-    bad = sum(commit.quarantined for commit in commits)
+    bad = sum(commit.quarantined - commit.reasons.get(HORIZON, 0) for commit in commits)
     rate = bad / read if read else 0.0
     yield dg.AssetCheckResult(
         check_name=PASS_RATE,
@@ -66,7 +74,24 @@ def results(
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"rows_read": read, "rows_quarantined": bad, "pass_rate": 1 - rate},
     )
+    yield _event_time(dataset, table, commits, asset)
     yield from _gate(dataset, table, asset)
+
+
+def _event_time(
+    dataset: Dataset, table: Table | None, commits: Sequence[Refined], asset: dg.AssetKey
+) -> dg.AssetCheckResult:
+    """Regions that nobody waits for, as the table stands, and rows beyond the horizon, of those that were read."""
+    found = {} if table is None else watermarks(dataset, table)
+    silent = {region: str(watermark.at) for region, watermark in found.items() if watermark.silent}
+    beyond = sum(commit.beyond for commit in commits)
+    return dg.AssetCheckResult(
+        check_name=EVENT_TIME,
+        asset_key=asset,
+        passed=not silent and not beyond,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"silent_since": dg.MetadataValue.json(silent), "rows_beyond_horizon": beyond},
+    )
 
 
 def _gate(dataset: Dataset, table: Table | None, asset: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:

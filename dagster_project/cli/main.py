@@ -25,6 +25,7 @@ from dagster_project.cli import (
     services,
     topics,
     verify,
+    watermarks,
 )
 from dagster_project.cli.output import error_console, print_error
 from dagster_project.errors import LakehouseError
@@ -71,6 +72,7 @@ app.command()(dev.dev)
 app.command()(demo.demo)
 app.command()(verify.verify)
 app.command()(lag.lag)
+app.command()(watermarks.watermarks)
 app.command()(retire.retire)
 app.command()(maintain.maintain)
 app.command()(forget.forget)

@@ -18,6 +18,7 @@ from dagster_project.ingest import exact
 from dagster_project.ingest.cursor import Cursor, resume
 from dagster_project.ingest.drift import unknown_fields
 from dagster_project.ingest.fetch import Fetched, Limits, publish_offsets, reading
+from dagster_project.ingest.lateness import cursors_of, measure, newest_events
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
 from dagster_project.lake.specs import ERROR, RESCUED
@@ -97,6 +98,7 @@ def ingest(
     table = Table.open(specs.bronze(dataset), storage=storage)
     known = Cursor.from_table(table.cursors())
     cursor = resume(known, topic, dataset=dataset.name, lost=lost(dataset, topic, storage=storage))
+    newest = newest_events(table.cursors())
     erased = forgotten(dataset, topic, storage=storage)
     decoder = decoder_of(dataset, registry=registry)
     group = f"lakehouse-{dataset.name}"
@@ -126,14 +128,19 @@ def ingest(
                     coming = pool.submit(read, min(_GATHER_S, deadline - began))
                 if fetched.next != cursor.next:
                     after = replace(cursor, next=fetched.next, batch_id=cursor.batch_id + 1)
+                    late, moved = measure(dataset, rows, newest)
                     rows = rows.select(name for name in table.spec.schema if name in rows.columns).with_columns(
+                        late,
                         pl.lit(after.batch_id, pl.Int64).alias("_batch_id"),
                         pl.lit(dt.datetime.now(dt.UTC), TIMESTAMP).alias("_ingested_at"),
                     )
                     _still_ours(table, cursor)
                     version = table.commit(
-                        rows, cursors=after.to_table(), metadata={"batch_id": after.batch_id, "rows": len(rows)}
+                        rows,
+                        cursors={**after.to_table(), **cursors_of(moved)},
+                        metadata={"batch_id": after.batch_id, "rows": len(rows)},
                     )
+                    newest |= moved
                     yield _batch(
                         dataset, rows, before=cursor, after=after, version=version, seconds=time.monotonic() - began
                     )

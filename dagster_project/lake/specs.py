@@ -17,13 +17,18 @@ RELEASE = "_release"
 # What a message has beyond its contract: a JSON object of the fields that the contract does not know, as they were sent.
 RESCUED = "_rescued"
 
-# Where a row comes from, and the batch that it came with; the same in Bronze, Silver and quarantine.
+# By how many µs an event was behind the newest one that stood before it in its Kafka partition for its region, where that
+# is more than the allowed lateness.
+LATE = "_late_us"
+
+# Where a row comes from, the batch that it came with, and how late; the same in Bronze, Silver and quarantine.
 COORDINATES: dict[str, pl.DataType] = {
     "_kafka_partition": pl.Int32(),
     "_kafka_offset": pl.Int64(),
     "_kafka_timestamp": TIMESTAMP,
     "_correlation_id": pl.String(),
     "_batch_id": pl.Int64(),
+    LATE: pl.Int64(),
 }
 # A message as the broker gave it.
 MESSAGE: dict[str, pl.DataType] = {

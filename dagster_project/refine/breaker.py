@@ -11,6 +11,7 @@ from dagster_project.contract.model import REGION_COLUMN
 from dagster_project.contract.quality import Breaker
 from dagster_project.lake.keys import Key
 from dagster_project.refine.cursors import cursor_keys, cursor_name
+from dagster_project.refine.late import only_late
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +40,13 @@ class Tally:
 def tallies(
     good: pl.DataFrame, bad: pl.DataFrame, *, judged: Mapping[Key, int], windows: Mapping[Key, Tally]
 ) -> dict[Key, Tally]:
-    """By region, rows by verdict, but for those up to a batch that was judged before; deletes are in none.
+    """By region, rows by verdict, but for those up to a batch that was judged before; deletes and what is only late are in none.
 
     Args:
         windows: that have begun; good rows are counted only where there are any, or bad rows.
     """
     counts: dict[Key, Tally] = {}
+    bad = bad.filter(~only_late(bad))
     if bad.is_empty() and not windows:
         return counts
     for frame, is_bad in ((good, False), (bad, True)):

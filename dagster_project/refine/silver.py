@@ -20,6 +20,7 @@ from dagster_project.refine.cursors import cursor_keys, cursor_name
 from dagster_project.refine.expired import refuse_expired
 from dagster_project.refine.gate import audited, without
 from dagster_project.refine.holds import freed, holds, resting
+from dagster_project.refine.late import Histogram, beyond, count_beyond, histogram
 from dagster_project.refine.merge import Merge, written
 from dagster_project.refine.payloads import stage
 from dagster_project.refine.plan import pending_files, progress, still_planned, within
@@ -30,6 +31,7 @@ from dagster_project.refine.recover import COLUMNS, columns_after
 from dagster_project.refine.restate import restate
 from dagster_project.refine.seal import is_sealed, refuse_sealed
 from dagster_project.refine.staging import portions
+from dagster_project.refine.watermarks import taken_over
 
 # Rows of one commit: bounds memory at some hundred MB whatever the backlog and however large a table partition is.
 _ROWS = 500_000
@@ -46,6 +48,8 @@ class Refined:
         reasons: of quarantined rows, how often each rule was broken.
         warnings: by rule that only warns, rows or table partitions that break it.
         held: by table partition or region, why nothing of it is published.
+        lateness: by region, of the rows that were read, how many were how late.
+        beyond: those of them beyond the lateness horizon.
     """
 
     read: dict[Key, int] = field(default_factory=dict)
@@ -56,6 +60,8 @@ class Refined:
     reasons: dict[str, int] = field(default_factory=dict)
     warnings: dict[str, int] = field(default_factory=dict)
     held: dict[Key, str] = field(default_factory=dict)
+    lateness: Histogram = field(default_factory=dict)
+    beyond: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +160,10 @@ def _refine(
     refuse_sealed(silver)
     still_planned(silver, planned, progress(silver), keys_of(files))
     settled = _settled(files, planned)
-    good, bad = protect(dataset, verdict.good, silver.schema), _after(_without_places(verdict.bad, there), settled)
+    late = beyond(dataset, verdict.good, released=there)
+    kept = _without_places(verdict.good, late)
+    good = protect(dataset, kept, silver.schema)
+    bad = _after(_without_places(pl.concat([verdict.bad, late]), there), settled)
     unread = _after(_without_places(fresh.unread, there), settled)
     cursors = silver.cursors()
     judged, before = cursor_keys(cursors, "judged"), windows(cursors)
@@ -169,7 +178,7 @@ def _refine(
     found = audited(dataset, silver, good, holdable=fresh.placed(_after(good, settled)), storage=tables.storage)
     held = tripped | dict(found.broken)
     good, merged = without(good, found.broken), found.merged
-    strays = _without_places(fresh.strays(bad, verdict.good, published=good), there)
+    strays = _without_places(fresh.strays(bad, kept, published=good), there)
     bad = without(pl.concat([fresh.placed(bad), unread, strays], how="diagonal_relaxed"), held)
     through = {
         # Of what is judged afresh, the cursor is further on already, and stays.
@@ -182,9 +191,11 @@ def _refine(
     published = tallies(fresh.placed(_after(good, settled)), fresh.readable(bad), judged=judged, windows=before)
     moved |= window_cursors(before, published, dataset.breaker, ended=tripped)
     moved[COLUMNS] = columns_after(dataset, silver)
+    moved |= taken_over(tables.bronze, silver, pending_files(dataset, tables.bronze, {**planned, **through}))
     publish(silver, merged, through, cursors=moved, told=told)
+    read = pl.concat(rows.select(*specs.KEYS, specs.LATE, "_deleted") for rows in (good, bad))
     refined = Refined(
-        read=dict(Counter(counts(good)) + Counter(counts(bad))),
+        read=counts(read),
         written=counts(merged.added),
         superseded=merged.superseded,
         quarantined=len(bad),
@@ -192,6 +203,8 @@ def _refine(
         reasons=dict(Counter(bad["_reasons"].explode()).most_common()),
         warnings=verdict.warnings | dict(found.warnings),
         held=held,
+        lateness=histogram(read),
+        beyond=count_beyond(dataset, read),
     )
     return refined, through
 

@@ -18,6 +18,8 @@ from dagster_project.ingest.bronze import place
 from dagster_project.ingest.cursor import Cursor
 from dagster_project.ingest.decode import Decoder
 from dagster_project.ingest.fetch import Fetched
+from dagster_project.ingest.lateness import cursors_of, measure, newest_events
+from dagster_project.ingest.wire import Decodes
 from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
@@ -205,8 +207,10 @@ class Lake:
         kinds = [specs.bronze(self.dataset), specs.silver(self.dataset), specs.gold(self.mart)]
         return {f"{spec.layer}/{spec.name}": Table.find(spec, storage=self.storage) for spec in kinds}
 
-    def arrive(self, *messages: Message, following: Mapping[int, int] | None = None) -> None:
-        """One Bronze batch; offsets start at 0 in every Kafka partition."""
+    def arrive(
+        self, *messages: Message, following: Mapping[int, int] | None = None, decoder: Decodes | None = None
+    ) -> None:
+        """One Bronze batch; offsets start at 0 in every Kafka partition. Without another decoder messages are JSON."""
         batch = fetched(messages, following)
         starts = dict.fromkeys(batch.next, 0)
         offsets = {**starts, **self.cursor.next}
@@ -216,10 +220,14 @@ class Lake:
             next={**offsets, **{p: max(offset, offsets[p]) for p, offset in batch.next.items()}},
             batch_id=self.cursor.batch_id + 1,
         )
-        rows = place(self.dataset, batch, Decoder(self.dataset.columns)).with_columns(
-            pl.lit(self.cursor.batch_id, pl.Int64).alias("_batch_id"), pl.lit(EPOCH, TIMESTAMP).alias("_ingested_at")
+        rows = place(self.dataset, batch, decoder or Decoder(self.dataset.columns))
+        late, moved = measure(self.dataset, rows, newest_events(self.bronze.cursors()))
+        rows = rows.with_columns(
+            late,
+            pl.lit(self.cursor.batch_id, pl.Int64).alias("_batch_id"),
+            pl.lit(EPOCH, TIMESTAMP).alias("_ingested_at"),
         )
-        self.bronze.commit(rows, cursors=self.cursor.to_table())
+        self.bronze.commit(rows, cursors={**self.cursor.to_table(), **cursors_of(moved)})
 
     def refine(self) -> None:
         """Bring Silver up to date."""

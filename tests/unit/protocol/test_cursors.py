@@ -24,17 +24,19 @@ from dagster_project.errors import OffsetLossError, StaleCursorError, TopicIdent
 from dagster_project.ingest import bronze as ingesting
 from dagster_project.ingest.cursor import Cursor
 from dagster_project.ingest.fetch import Limits
+from dagster_project.ingest.lateness import newest_events
 from dagster_project.lake import compaction, specs
 from dagster_project.lake import table as tables
-from dagster_project.lake.keys import Key
+from dagster_project.lake.keys import Key, keys_of
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine import gold as computing
 from dagster_project.refine import merge as merging
 from dagster_project.refine import release as releasing
 from dagster_project.refine import silver as refining
-from dagster_project.refine.plan import pending_gold, progress
+from dagster_project.refine.plan import pending_files, pending_gold, progress
 from dagster_project.refine.quarantine import released_through
+from tests.unit import lateness
 from tests.unit.lakes import Lake, Message, reading, small_catalog, tombstone
 from tests.unit.protocol.topic import AtOnce, ModelTopic, Reader
 
@@ -54,6 +56,9 @@ _BAD = st.tuples(_PARTITION, st.just(["bad"] * 3), _IDENTITY, _AT, _DAY)
 
 # Where a step is looked up that is not in the module of the run itself.
 _PLACES: dict[str, Any] = {"spelled": tables, "write_files": tables, "refresh": Table, "fetch": Reader}
+
+
+_UNIX_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class Crash(BaseException):
@@ -377,10 +382,11 @@ class Protocol(RuleBasedStateMachine):
         return table
 
     def bronze_is_the_topic_below_the_cursor(self, bronze: Table) -> None:
-        rows = bronze.rows().select("_kafka_partition", "_kafka_offset", "_payload").collect()
+        rows = bronze.rows().select("_kafka_partition", "_kafka_offset", "_payload", specs.LATE).collect()
         cursor = self.cursor(bronze)
+        late = lateness.late(self.topic.messages())
         expected = [
-            (message.partition, message.offset, message.payload)
+            (message.partition, message.offset, message.payload, late[message.partition, message.offset])
             for message in self.topic.messages()
             if message.offset < cursor.get(message.partition, 0)
         ]
@@ -426,6 +432,21 @@ class Protocol(RuleBasedStateMachine):
         held = list(marks.select(columns).iter_rows())
         assert len(held) == len(set(held)), "a row is quarantined twice"
         assert bad_and_done <= set(held) <= bad
+        self.watermarks_are_of_what_was_read(bronze, silver)
+
+    def watermarks_are_of_what_was_read(self, bronze: Table, silver: Table) -> None:
+        cursor = self.cursor(bronze)
+        read = lateness.newest(m for m in self.topic.messages() if m.offset < cursor.get(m.partition, 0))
+        newest, taken = newest_events(bronze.cursors()), newest_events(silver.cursors())
+        expected = {group: (at - _UNIX_EPOCH) // dt.timedelta(microseconds=1) for group, at in read.items()}
+        assert newest == expected, "the newest events of Bronze are not those that it has read"
+        left = keys_of(pending_files(self.lake.dataset, bronze, progress(silver)))
+        if Key(None, None) in left:
+            return
+        whole = {group: time for group, time in newest.items() if all(key.region != group[1] for key in left)}
+        assert {group: taken.get(group) for group in whole} == whole, (
+            "Silver has read regions, and has older watermarks"
+        )
 
     def gold_is_what_it_says_it_was_computed_from(self, silver: Table, gold: Table) -> None:
         of: dict[str, Table | None] = {f"silver/{silver.spec.name}": silver, f"gold/{gold.spec.name}": gold}

@@ -9,16 +9,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from dagster_project.accounting.account import Account, account
-from dagster_project.contract.dtypes import TIMESTAMP
 from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Dataset, SqlRule
 from dagster_project.contract.quality import Breaker
 from dagster_project.errors import LakeError, StaleCursorError
-from dagster_project.ingest.bronze import place
 from dagster_project.ingest.wire import decoder_of
 from dagster_project.lake import specs
 from dagster_project.lake.query import query
@@ -37,7 +34,6 @@ from tests.unit.lakes import (
     SQL,
     Lake,
     Message,
-    fetched,
     reading,
     tombstone,
     write_project,
@@ -307,13 +303,7 @@ def test_the_comparison_counts_and_shows_what_differs_and_hides_what_is_confiden
 
 def ingested(lake: Lake, *messages: Message) -> None:
     """One Bronze batch as an ingest with this contract writes it."""
-    lake.cursor = replace(lake.cursor, next={0: messages[-1].offset + 1}, batch_id=lake.cursor.batch_id + 1)
-    bronze = lake.bronze
-    decoded = place(lake.dataset, fetched(messages), decoder_of(lake.dataset, registry=""))
-    decoded = decoded.with_columns(
-        pl.lit(lake.cursor.batch_id, pl.Int64).alias("_batch_id"), pl.lit(EPOCH, TIMESTAMP).alias("_ingested_at")
-    )
-    bronze.commit(decoded.select(bronze.spec.schema.keys()), cursors=lake.cursor.to_table())
+    lake.arrive(*messages, decoder=decoder_of(lake.dataset, registry=""))
 
 
 def account_of(lake: Lake, version: Dataset) -> Account:
