@@ -34,7 +34,7 @@ class Fates:
         doubled: in more than one place.
         lost: in Bronze, read by Silver, and nowhere.
         strays: by layer, offsets that are not in Bronze.
-        doubled_keys: merge keys with more than one row in Silver.
+        doubled_keys: identities with more than one row in Silver.
         rows, deleted: of Bronze: how many it has, and how many the retention has taken from it, by its own count.
     """
 
@@ -110,8 +110,8 @@ def fates(
     passed, left = left & gone, left - gone
     beaten, deletes = superseded(dataset, bronze, left, refined)
     # Of what has expired only the ledger knows the key. A row that Silver had may have a newer version by now; of an
-    # append-only dataset it has none and stays for ever, like what is in quarantine.
-    fleeting = ("superseded",) if dataset.write_mode == "append" else ("superseded", "silver_rows")
+    # append-only dataset, and of a history, it has none and stays for ever, like what is in quarantine.
+    fleeting = ("superseded", "silver_rows") if dataset.write_mode == "upsert" else ("superseded",)
     if dataset.reads_payloads:  # what another major version had in quarantine may have been superseded here
         fleeting = (*fleeting, "quarantined")
     overtaken = passed & Offsets.union(*(was.get(place, Offsets()) for place in fleeting))

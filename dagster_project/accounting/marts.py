@@ -11,7 +11,7 @@ from dagster_project.accounting.soundness import Evidence, examine
 from dagster_project.contract.model import DATE_COLUMN, Catalog, Dataset, Mart
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, frame_of
-from dagster_project.lake.serving import serving, view
+from dagster_project.lake.serving import serving, view, visible
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine.cursors import cursor_keys
@@ -115,7 +115,7 @@ def _differences(
     for part in portions.partition_by("_portion", maintain_order=True):
         frames = {
             name: view(
-                table.rows(table.files().join(part, on=DATE_COLUMN, how="semi")).filter(~pl.col("_deleted")),
+                visible(table.rows(table.files().join(part, on=DATE_COLUMN, how="semi")), versions[name]),
                 catalog,
                 versions[name],
             )

@@ -1,13 +1,13 @@
-"""Versions of merge keys: what Silver has of each, and which rows they have superseded."""
+"""What Silver has of each identity, and which rows it has superseded."""
 
 from __future__ import annotations
 
 import polars as pl
 
 from dagster_project.accounting.soundness import Evidence
-from dagster_project.contract.model import Dataset
+from dagster_project.contract.model import VERSION_TIME, Dataset
 from dagster_project.lake import specs
-from dagster_project.refine.merge import VERSION_ORDER, VERSION_TIME, version_time
+from dagster_project.refine.merge import VERSION_ORDER
 from dagster_project.refine.payloads import read_again
 from dagster_project.refine.protect import pseudonymised
 from dagster_project.topics.offsets import MASK, Offsets, place
@@ -18,16 +18,16 @@ KEY = "_key_hash"
 
 
 def versions(dataset: Dataset, silver: Evidence) -> pl.DataFrame:
-    """`_place, _deleted`, a hash of the merge key, and the version time of each row."""
+    """`_place, _deleted`, a hash of the identity, and the version time of each row."""
     if silver.table is None:
         schema = {"_place": pl.Int64, "_deleted": pl.Boolean, KEY: pl.UInt64}
         return pl.DataFrame(schema={**schema, VERSION_TIME: specs.COORDINATES["_kafka_timestamp"]})
-    rows = silver.table.rows(silver.files)
-    return rows.select(place(), "_deleted", _key(dataset), version_time(dataset)).collect(engine="in-memory")
+    rows = silver.table.rows(silver.files).with_columns(specs.version_time(dataset))
+    return rows.select(place(), "_deleted", _key(dataset), VERSION_TIME).collect(engine="in-memory")
 
 
 def superseded(dataset: Dataset, bronze: Evidence, left: Offsets, refined: pl.DataFrame) -> tuple[Offsets, Offsets]:
-    """Of rows that are in no table, those that Silver has a winning version of the same key for: events, and deletes."""
+    """Of rows that are in no table, those that Silver has a winner of the same identity for: events, and deletes."""
     if not left or bronze.table is None:
         return Offsets(), Offsets()
     events, deletes = [Offsets()], [Offsets()]
@@ -36,8 +36,9 @@ def superseded(dataset: Dataset, bronze: Evidence, left: Offsets, refined: pl.Da
     portions = files.with_columns((pl.col("num_records").cum_sum() // _ROWS).alias("_portion"))
     for part in portions.partition_by("_portion", include_key=False):
         # Silver may have pseudonyms in the key, and so only their hash is that of its rows.
-        key = [_key(dataset)] if not hidden else list(dataset.merge_key)
-        rows = bronze.table.rows(part).select(place(), "_kind", *key, version_time(dataset))
+        key = [_key(dataset)] if not hidden else [name for name in dataset.identity if name != VERSION_TIME]
+        rows = bronze.table.rows(part).with_columns(specs.version_time(dataset))
+        rows = rows.select(place(), "_kind", *key, VERSION_TIME)
         rest = rows.collect(engine="in-memory")
         rest = rest.filter(pl.Series(left.has(rest["_place"].to_numpy())))
         if dataset.reads_payloads:
@@ -60,13 +61,14 @@ def _judged_here(dataset: Dataset, bronze: pl.LazyFrame, rest: pl.DataFrame) -> 
     if poison.is_empty():
         return rest
     messages = bronze.filter(place().is_in(poison["_place"].implode())).collect(engine="in-memory")
-    again = read_again(dataset, messages).select(place(), "_kind", _key(dataset), version_time(dataset))
+    again = read_again(dataset, messages).with_columns(specs.version_time(dataset))
+    again = again.select(place(), "_kind", _key(dataset), VERSION_TIME)
     return pl.concat([rest.filter(pl.col("_kind") != specs.POISON), again.filter(pl.col("_kind") != specs.POISON)])
 
 
 def _goes_before(dataset: Dataset) -> pl.Expr:
-    """Whether a winner is a newer version than the row beside it; of an append-only dataset, any is."""
-    if dataset.write_mode == "append":
+    """Whether a winner is a newer version than the row beside it; where none ever gives way, any is."""
+    if dataset.write_mode != "upsert":
         return pl.lit(True)
     beaten = pl.lit(False)
     for name in reversed(VERSION_ORDER):
@@ -84,5 +86,5 @@ def _of_version(name: str, suffix: str) -> pl.Expr:
 
 
 def _key(dataset: Dataset) -> pl.Expr:
-    key = list(dataset.merge_key)
+    key = list(dataset.identity)
     return (pl.col(key[0]) if len(key) == 1 else pl.struct(key)).hash().alias(KEY)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
 
-from dagster_project.contract.model import Dataset
+from dagster_project.contract.model import RESERVED_PREFIX, Dataset
 from dagster_project.lake import specs as tables
 from dagster_project.lake.keys import Key, frame_of
 from dagster_project.lake.table import Table
@@ -27,9 +27,9 @@ _SAMPLE_CHARACTERS = 60
 
 def specs(dataset: Dataset, asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     """What every Silver run is checked for."""
-    key = ", ".join(dataset.merge_key)
+    key = ", ".join(name.removeprefix(RESERVED_PREFIX) for name in dataset.identity)
     return [
-        dg.AssetCheckSpec(UNIQUE, asset=asset, description=f"No two rows share a merge key ({key})."),
+        dg.AssetCheckSpec(UNIQUE, asset=asset, description=f"No two rows are the same one, by {key}."),
         dg.AssetCheckSpec(
             PASS_RATE,
             asset=asset,

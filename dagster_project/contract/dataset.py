@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_args
 
 from open_data_contract_standard.model import Server
 
@@ -21,6 +21,7 @@ from dagster_project.contract.model import (
     Format,
     Slo,
     Topic,
+    WriteMode,
 )
 from dagster_project.contract.protection import protect_columns
 from dagster_project.contract.quality import Breaker
@@ -74,8 +75,8 @@ def compile_dataset(document: Document) -> Dataset:
     event_time = _time(compiler, options, "eventTime", by_name)
     partition_time = _time(compiler, options, "partitionTime", by_name) if "partitionTime" in options else event_time
     write_mode = options.get("writeMode", "append")
-    if write_mode not in ("append", "upsert"):
-        compiler.problem((*base, "customProperties"), f"writeMode {write_mode!r}", "append or upsert")
+    if write_mode not in get_args(WriteMode):
+        compiler.problem((*base, "customProperties"), f"writeMode {write_mode!r}", "append, upsert or history")
     needed = {region: "region", partition_time: "partition time", event_time: "event time"}
     columns = protect_columns(compiler, columns, key=key, needed=needed)
     rules = compile_rules(compiler, columns)
@@ -86,7 +87,7 @@ def compile_dataset(document: Document) -> Dataset:
         merge_key=key,
         event_time=event_time,
         partition_time=partition_time,
-        stable_partitions=write_mode == "append" or "partitionTime" in options,
+        stable_partitions=write_mode != "upsert" or "partitionTime" in options,
         region=region,
         regions=regions,
         start_date=_start_date(compiler, options),

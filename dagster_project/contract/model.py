@@ -10,7 +10,7 @@ from typing import Literal
 from dagster_project.contract.quality import Breaker, Severity, Statistic, TableRule
 from dagster_project.errors import ContractError
 
-WriteMode = Literal["append", "upsert"]
+WriteMode = Literal["append", "upsert", "history"]
 Format = Literal["json", "avro"]
 # plain: a message is its value. confluent: before it stand a zero byte and the id of its schema in the registry.
 WireFormat = Literal["plain", "confluent"]
@@ -23,6 +23,8 @@ Beyond = Literal["keep", "quarantine"]
 # Table partition columns, the same in every Bronze and Silver table.
 DATE_COLUMN = "event_date"
 REGION_COLUMN = "region"
+# When a version of a key begins: its event time; of a delete, which has none, the time at which it was sent.
+VERSION_TIME = "_version_time"
 # Columns of the platform itself start with this, so that no contract column can collide with them.
 RESERVED_PREFIX = "_"
 
@@ -150,7 +152,7 @@ class Dataset:
         idle_after: how far behind its region's others a Kafka partition is idle, and behind the others a region silent.
         max_bad_rate: share of rows that may break a row rule before the dataset is called unhealthy.
         partition_time: column whose UTC date is the table partition; the event time unless the contract says otherwise.
-        stable_partitions: a key can never move to another table partition, so a merge looks only there.
+        stable_partitions: what has the same identity is in the same table partition, so a merge looks only there.
         region: column whose value is the table partition's region; one of `regions`.
     """
 
@@ -183,6 +185,16 @@ class Dataset:
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Columns that no two rows of Silver have alike: the merge key; of a history also the version's time and region.
+
+        A delete has no region, so it stands beside an event of the same moment.
+        """
+        if self.write_mode != "history":
+            return self.merge_key
+        return tuple(dict.fromkeys((*self.merge_key, VERSION_TIME, self.region)))
 
     @property
     def routing(self) -> tuple[str, ...]:

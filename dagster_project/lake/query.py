@@ -8,7 +8,7 @@ import polars as pl
 from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.errors import LakeError
 from dagster_project.lake import specs
-from dagster_project.lake.serving import serving, view
+from dagster_project.lake.serving import serving, view, visible
 from dagster_project.lake.storage import LAYERS, Storage
 from dagster_project.lake.table import Table, TableSpec
 
@@ -29,11 +29,11 @@ def query(sql: str, *, catalog: Catalog, storage: Storage) -> pl.DataFrame:
                 connection.register(f"_{spec.layer}_{name}", _rows(spec, storage))
                 connection.execute(f'CREATE VIEW {spec.layer}."{name}" AS FROM "_{spec.layer}_{name}"')
             served = serving(catalog, name, storage=storage)
-            _silver(connection, name, view(_rows(specs.silver(served), storage), catalog, served))
+            _silver(connection, name, view(visible(_rows(specs.silver(served), storage), served), catalog, served))
             _quarantine(connection, name, served, storage)
             for version in versions if len(versions) > 1 or served.reads_payloads else ():
                 own = f"{name}_v{version.major}"
-                _silver(connection, own, _rows(specs.silver(version), storage))
+                _silver(connection, own, visible(_rows(specs.silver(version), storage), version))
                 _quarantine(connection, own, version, storage)
         for mart in catalog.marts:
             connection.register(f"_gold_{mart.name}", _rows(specs.gold(mart), storage))
@@ -61,9 +61,7 @@ def _rows(spec: TableSpec, storage: Storage) -> pl.LazyFrame:
 
 def _silver(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.LazyFrame) -> None:
     connection.register(f"_silver_{name}", rows)
-    connection.execute(
-        f'CREATE VIEW silver."{name}" AS SELECT * EXCLUDE (_deleted) FROM "_silver_{name}" WHERE NOT _deleted'
-    )
+    connection.execute(f'CREATE VIEW silver."{name}" AS FROM "_silver_{name}"')
 
 
 def _quarantine(connection: duckdb.DuckDBPyConnection, name: str, version: Dataset, storage: Storage) -> None:

@@ -87,6 +87,16 @@ def inputs(catalog: Catalog, tables: Mapping[str, Table | None], *, storage: Sto
     return {**tables, **{name: table for name, table in shown.items() if table is not None or name in tables}}
 
 
+def visible(rows: pl.LazyFrame, version: Dataset) -> pl.LazyFrame:
+    """Rows of one version's Silver as SQL sees them: those that are not deleted.
+
+    Of a history all are seen, deletes too, told by `_deleted`, with `_version_time`: when each of them begins to hold.
+    """
+    if version.write_mode == "history":
+        return rows.with_columns(specs.version_time(version))
+    return rows.filter(~pl.col("_deleted")).drop("_deleted")
+
+
 def view(rows: pl.LazyFrame, catalog: Catalog, version: Dataset) -> pl.LazyFrame:
     """Rows of one version's Silver with the columns of all versions: what was renamed has both names.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from dagster_project.contract.dtypes import TIMESTAMP, polars_schema
-from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Column, Dataset, Mart
+from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, VERSION_TIME, Column, Dataset, Mart
 from dagster_project.lake.table import TableSpec
 
 # What a Bronze row is: an event that fits the contract, a message that does not, or a delete.
@@ -88,7 +88,7 @@ def bronze(dataset: Dataset) -> TableSpec:
 
 
 def silver(dataset: Dataset) -> TableSpec:
-    """Typed rows, one for each merge key; `_deleted` marks keys whose newest version is a tombstone."""
+    """Typed rows, one for each identity; `_deleted` marks tombstones: of a history all, else a key's newest version."""
     return TableSpec(
         layer="silver",
         name=dataset.table,
@@ -103,6 +103,11 @@ def silver(dataset: Dataset) -> TableSpec:
         statistics=("_batch_id", dataset.event_time),
         description=dataset.description,
     )
+
+
+def version_time(dataset: Dataset) -> pl.Expr:
+    """Event time; of a delete, which has none, the time at which it was sent."""
+    return pl.coalesce(dataset.event_time, "_kafka_timestamp").alias(VERSION_TIME)
 
 
 def quarantine(dataset: Dataset) -> TableSpec:

@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 
 from dagster_project.contract.lineage import origins
-from dagster_project.contract.model import Catalog, Dataset, Mart
+from dagster_project.contract.model import Catalog, Dataset, Mart, WriteMode
 from dagster_project.pages.words import duration, lines
 
 _TEMPLATES = jinja2.Environment(
@@ -19,6 +19,11 @@ _TEMPLATES = jinja2.Environment(
     lstrip_blocks=True,
 )
 Facts = list[tuple[str, str]]
+_STAYS: dict[WriteMode, str] = {
+    "append": "the first delivery",
+    "upsert": "the newest version",
+    "history": "every version, deletes among them",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +67,7 @@ def _dataset(dataset: Dataset, catalog: Catalog) -> str:
         ("Topic", f"{dataset.topic.name}, {dataset.topic.partitions} Kafka partitions"),
         ("Kept on the broker", duration(dataset.topic.retention)),
         ("Key", ", ".join(dataset.merge_key)),
-        ("Of one key stays", "the newest version" if dataset.write_mode == "upsert" else "the first delivery"),
+        ("Of one key stays", _STAYS[dataset.write_mode]),
         ("Event time", dataset.event_time),
         ("Table partitions", f"UTC date of {dataset.partition_time} × {dataset.region} ({', '.join(dataset.regions)})"),
         ("From", str(dataset.start_date)),

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from dagster_project.contract.dtypes import polars_schema
-from dagster_project.contract.model import DATE_COLUMN, Dataset
+from dagster_project.contract.model import DATE_COLUMN, VERSION_TIME, Dataset
 from dagster_project.contract.versions import counterparts
 from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
@@ -58,7 +58,7 @@ def compare_rows(
     sample: int,
     report: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
-    """Compare Silver of two versions on their merge key, one portion of dates after another.
+    """Compare live rows of Silver of two versions on their identity, one portion of dates after another.
 
     Args:
         sample: differing rows that are shown.
@@ -67,7 +67,7 @@ def compare_rows(
     there = counterparts(newer, older)
     tables = [Table.find(specs.silver(version), storage=storage) for version in (older, newer)]
     rows, only, differing = [0, 0], [0, 0], 0
-    columns = dict.fromkeys((name for name in there if name not in newer.merge_key), 0)
+    columns = dict.fromkeys((name for name in there if name not in _key(newer)), 0)
     shown: list[dict[str, Any]] = []
     for dates in _portions(newer, tables):
         report("all dates" if dates is None else f"{dates[DATE_COLUMN].min()} to {dates[DATE_COLUMN].max()}")
@@ -85,7 +85,7 @@ def compare_rows(
         differing += changed.height
         counts = changed.select(mark.sum().alias(name) for name, mark in marks.items())
         columns = {name: count + (counts[name][0] or 0) for name, count in columns.items()}
-        found = both.filter(pl.col("_differs") | ~pl.col("_old") | ~pl.col("_new")).sort(newer.merge_key)
+        found = both.filter(pl.col("_differs") | ~pl.col("_old") | ~pl.col("_new")).sort(_key(newer))
         shown += [_shown(older, newer, row, marks, there) for row in found.head(sample - len(shown)).iter_slices(1)]
     return Comparison(
         old=older.version,
@@ -127,16 +127,21 @@ def _rows(version: Dataset, table: Table | None, dates: pl.DataFrame | None) -> 
 def _joined(
     older: Dataset, newer: Dataset, old: pl.DataFrame, new: pl.DataFrame, *, there: dict[str, str]
 ) -> pl.DataFrame:
-    """Both versions' rows by merge key, the older one's under the newer one's names with `_was` behind."""
-    key = list(newer.merge_key)
+    """Both versions' rows by identity, the older one's under the newer one's names with `_was` behind."""
+    key = _key(newer)
     before = old.select(
         *key,
         *(pl.col(there[name]).alias(f"{name}_was") for name in there if name not in key),
         pl.lit(value=True).alias("_old"),
     )
     both = new.with_columns(pl.lit(value=True).alias("_new")).join(before, on=key, how="full", coalesce=True)
-    assert older.merge_key == newer.merge_key
+    assert _key(older) == key
     return both.with_columns(pl.col("_old", "_new").fill_null(value=False))
+
+
+def _key(dataset: Dataset) -> list[str]:
+    """The columns of the contract that are the identity of rows that are not deleted."""
+    return list(dict.fromkeys(dataset.event_time if name == VERSION_TIME else name for name in dataset.identity))
 
 
 def _unequal(name: str, schema: pl.Schema) -> pl.Expr:
@@ -163,4 +168,4 @@ def _shown(
         for name in differing
         if where == "both"
     }
-    return {"key": {name: told(name, values[name]) for name in newer.merge_key}, "in": where, "values": changes}
+    return {"key": {name: told(name, values[name]) for name in _key(newer)}, "in": where, "values": changes}

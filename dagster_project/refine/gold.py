@@ -9,11 +9,11 @@ import duckdb
 import polars as pl
 
 from dagster_project.contract.dtypes import describe, polars_schema
-from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Catalog, Mart
+from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Catalog, Dataset, Mart
 from dagster_project.errors import ContractError
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, frame_of
-from dagster_project.lake.serving import serving, view
+from dagster_project.lake.serving import serving, view, visible
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine.cursors import cursor_keys, cursor_name
@@ -63,7 +63,10 @@ def compute(
         on = list(mart.partitioned_by)
         wanted = frame_of(portion).select(on)
         files = {name: silver.files().join(wanted, on=on, how="semi") for name, silver in silvers.items()}
-        frames = {name: view(_input(silvers[name], own), catalog, versions[name]) for name, own in files.items()}
+        frames = {
+            name: view(_input(silvers[name], own, versions[name]), catalog, versions[name])
+            for name, own in files.items()
+        }
         rows = run_sql(mart, frames)
         _check_keys(mart, rows, wanted)
         gold.commit(
@@ -91,9 +94,9 @@ def _origins(gold: Table, name: str, silver: Table) -> dict[str, int]:
     return {f"silver/{silver.spec.name}": silver.version, **dict.fromkeys(others, -1)}
 
 
-def _input(silver: Table, files: pl.DataFrame) -> pl.LazyFrame:
+def _input(silver: Table, files: pl.DataFrame, version: Dataset) -> pl.LazyFrame:
     """The contract's columns; Silver may have more, of a newer one."""
-    return silver.rows(files).filter(~pl.col("_deleted")).select(silver.spec.schema.keys())
+    return visible(silver.rows(files).select(silver.spec.schema.keys()), version)
 
 
 def run_sql(mart: Mart, inputs: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:

@@ -101,7 +101,7 @@ WRONG = {
     "duration": ("PT10M", "10 minutes", "- {property: eventTime", "schema[0].customProperties", "'10 minutes'", "a positive ISO 8601 duration, such as PT10M or P7D"),
     "no duration": ("PT10M", "PT0S", "- {property: eventTime", "schema[0].customProperties", "'PT0S'", "a positive ISO 8601 duration"),
     "start date": ('"2026-01-01"', '"2026-13-01"', "- {property: eventTime", "schema[0].customProperties", "startDate '2026-13-01'", 'the first day of data, such as "2026-01-01"'),
-    "write mode": ("upsert", "overwrite", "- {property: eventTime", "schema[0].customProperties", "writeMode 'overwrite'", "append or upsert"),
+    "write mode": ("upsert", "overwrite", "- {property: eventTime", "schema[0].customProperties", "writeMode 'overwrite'", "append, upsert or history"),
     "decimal": (LEVEL, '{name: level, logicalType: number, physicalType: "decimal(10, 11)"}', "name: level", f"{COLUMNS}[4].physicalType", "decimal(10, 11)", "decimal(p, s) with 0 <= s <= p <= 38"),
     "number type": (LEVEL, "{name: level, logicalType: number, physicalType: money}", "name: level", f"{COLUMNS}[4].physicalType", "money", "decimal(p, s) for exact values, or double"),
     "pattern": (LEVEL, "{name: level, logicalType: string, logicalTypeOptions: {pattern: '(?=a)b'}}", "name: level", f"{COLUMNS}[4].logicalTypeOptions.pattern", "'(?=a)b'", "without look-around or back-references"),
