@@ -55,7 +55,7 @@ def check_marts(
     served = serving(catalog, dataset.name, storage=storage)
     marts = catalog.marts_of(dataset.name) if served.table == dataset.table else ()
     golds = {mart: examine(specs.gold(mart), storage=storage, thorough=thorough) for mart in marts}
-    inputs = {name: serving(catalog, name, storage=storage) for mart in golds for name in mart.inputs}
+    inputs = {name: serving(catalog, name, storage=storage) for mart in golds for name in mart.datasets}
     silvers = {
         f"silver/{name}": examine(specs.silver(version), storage=storage, thorough=thorough)
         for name, version in inputs.items()
@@ -72,7 +72,7 @@ def check_marts(
             continue
         rows += int(gold.table.files()["num_records"].sum())
         problems += _ahead(mart, gold.table, tables)
-        if deep and not gold.problems and not any(silvers[f"silver/{item}"].problems for item in mart.inputs):
+        if deep and not gold.problems and not any(silvers[f"silver/{item}"].problems for item in mart.datasets):
             report(f"{dataset.name}: {name}, computed anew")
             problems += _differences(mart, gold, tables, pending=pending, catalog=catalog, versions=inputs)
     return Marts(rows=rows, stale=stale, problems=tuple(problems))
@@ -80,7 +80,7 @@ def check_marts(
 
 def _ahead(mart: Mart, gold: Table, tables: dict[str, Table | None]) -> list[str]:
     found: list[str] = []
-    for name in mart.inputs:
+    for name in mart.datasets:
         silver = tables[f"silver/{name}"]
         version = -1 if silver is None else silver.version
         table = name if silver is None else silver.spec.name
@@ -103,8 +103,8 @@ def _differences(
 ) -> list[str]:
     """Rows of the mart's current table partitions whose values are not what its SQL makes of Silver."""
     assert gold.table is not None
-    silvers = {name: table for name in mart.inputs if (table := tables[f"silver/{name}"]) is not None}
-    if len(silvers) < len(mart.inputs):
+    silvers = {name: table for name in mart.datasets if (table := tables[f"silver/{name}"]) is not None}
+    if len(silvers) < len(mart.datasets):
         return []
     on, key = list(mart.partitioned_by), list(mart.merge_key)
     dates = pl.concat(table.files().select(DATE_COLUMN, "num_records") for table in (*silvers.values(), gold.table))

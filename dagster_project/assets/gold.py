@@ -28,10 +28,10 @@ def gold_asset(mart: Mart, *, catalog: Catalog, uri: str) -> dg.AssetsDefinition
     @dg.asset(
         **arguments,
         description=mart.description,
-        partitions_def=mart_partitions(mart, datasets[mart.inputs[0]]),
+        partitions_def=mart_partitions(mart, datasets[mart.datasets[0]]),
         deps=[
             dg.AssetDep(asset_key("silver", version.table), partition_mapping=_mapping(mart))
-            for name in mart.inputs
+            for name in mart.datasets
             for version in catalog.versions(name)
         ],
     )

@@ -12,7 +12,7 @@ from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
     from dagster_project.contract.change import Change
-    from dagster_project.contract.model import Dataset
+    from dagster_project.contract.model import Catalog
 
 app = typer.Typer(help="Data contracts: validity and change.", no_args_is_help=True, rich_markup_mode=None)
 _File = Annotated[Path, typer.Argument(help="A contract, *.odcs.yaml.", show_default=False)]
@@ -79,7 +79,7 @@ def diff(old: _File, new: _File, *, as_json: AsJson = False) -> None:
     from dagster_project.contract.diff import compare
     from dagster_project.contract.loader import load_contract
 
-    changes = compare(load_contract(old, datasets=_datasets), load_contract(new, datasets=_datasets))
+    changes = compare(load_contract(old, catalog=_catalog), load_contract(new, catalog=_catalog))
     if as_json:
         print_json(changes)
     else:
@@ -165,10 +165,10 @@ def register(
         console.print("the registry takes it; the tables or their readers do not: see `lakehouse contract diff`")
 
 
-def _datasets() -> tuple[Dataset, ...]:
+def _catalog() -> Catalog:
     from dagster_project.contract.loader import load_catalog
 
-    return load_catalog(Settings.from_environment().contracts).datasets
+    return load_catalog(Settings.from_environment().contracts)
 
 
 def show_changes(changes: tuple[Change, ...]) -> None:

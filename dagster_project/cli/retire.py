@@ -103,7 +103,7 @@ def _refuse_if_pending(dataset: Dataset, catalog: Catalog, storage: Storage) -> 
         specs.bronze(dataset),
         *map(
             specs.silver,
-            {*versions, *(item for mart in marts for name in mart.inputs for item in catalog.versions(name))},
+            {*versions, *(item for mart in marts for name in mart.datasets for item in catalog.versions(name))},
         ),
         *(specs.gold(mart) for mart in marts),
     ]

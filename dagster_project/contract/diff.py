@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from dagster_project.contract.change import Change, additive, breaking
 from dagster_project.contract.columns_diff import compare_columns
-from dagster_project.contract.model import Dataset, Mart, SqlRule, Topic, major_of
+from dagster_project.contract.model import Dataset, Mart, MartInput, SqlRule, Topic, major_of
 from dagster_project.contract.quality import Statistic, TableRule
 from dagster_project.errors import ContractError
 
@@ -94,12 +94,22 @@ def _compare_horizons(old: Dataset, new: Dataset) -> Iterator[Change]:
 
 def _compare_marts(old: Mart, new: Mart) -> Iterator[Change]:
     yield from _fixed("partitioned by", old.partitioned_by, new.partitioned_by)
+    yield from _fixed("validity", old.validity, new.validity)
     if old.inputs != new.inputs:
-        yield additive("inputs", f"{', '.join(old.inputs)} → {', '.join(new.inputs)}", "its columns stay as they are")
+        before, after = (", ".join(map(_spelled, mart.inputs)) or "none" for mart in (old, new))
+        yield additive("inputs", f"{before} → {after}", "its columns stay as they are")
+    if old.window != new.window:
+        yield additive("window", f"{old.window} → {new.window}", "its columns stay as they are")
     if old.sql != new.sql:
         yield additive("sql", "changed", "its columns stay as they are; their values are for its owner to answer for")
     if old.freshness != new.freshness:
         yield additive("service levels", "changed", _OPERATION)
+
+
+def _spelled(item: MartInput) -> str:
+    beside = (("before", item.before_days), ("after", item.after_days))
+    days = [f"{count} days {where}" for where, count in beside if count]
+    return item.name + (f" ({', '.join(days)})" if days else "")
 
 
 def _fixed(path: str, old: str | tuple[str, ...], new: str | tuple[str, ...]) -> Iterator[Change]:

@@ -24,7 +24,7 @@ def origins(mart: Mart, catalog: Catalog) -> dict[str, list[tuple[str, str]]]:
                     for column_name in filter(None, (column.renamed_from, column.name))
                 },
             }
-            for name in mart.inputs
+            for name in mart.datasets
         }
     }
     found: dict[str, list[tuple[str, str]]] = {}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dagster_project.contract.dataset import compile_dataset
 from dagster_project.contract.document import Document, Problem, read, refuse
 from dagster_project.contract.dtypes import describe
 from dagster_project.contract.mart import compile_mart
+from dagster_project.contract.mart_inputs import names_of
 from dagster_project.contract.model import Catalog, Dataset, Mart
 from dagster_project.contract.versions import release_problems
 from dagster_project.errors import ContractError
@@ -29,16 +30,8 @@ def load_catalog(folder: Path) -> Catalog:
         except ContractError as error:
             problems.append(error.found)
     datasets, successors = _datasets(documents["topic"], problems)
-    marts: dict[str, Mart] = {}
     # A mart over a dataset whose contract is broken would only repeat that contract's problems.
-    for document in documents["table"] if not problems else ():
-        try:
-            mart = compile_mart(document, datasets=datasets)
-            _claim(document, "name", mart.name, {name: other.source for name, other in marts.items()})
-        except ContractError as error:
-            problems.append(error.found)
-        else:
-            marts[mart.name] = mart
+    marts = {} if problems else _marts(documents["table"], datasets, problems)
     if problems:
         raise ContractError("\n".join(problems), remedy="mend the contracts named above, then run the command again")
     return Catalog(
@@ -84,11 +77,47 @@ def _datasets(documents: Sequence[Document], problems: list[str]) -> tuple[dict[
     return datasets, successors
 
 
-def load_contract(source: Path, *, datasets: Callable[[], Iterable[Dataset]] = tuple) -> Dataset | Mart:
+def _marts(documents: Sequence[Document], datasets: Mapping[str, Dataset], problems: list[str]) -> dict[str, Mart]:
+    """Marts by name, each after those that it reads; what is wrong goes to `problems`."""
+    marts: dict[str, Mart] = {}
+    broken: set[str] = set()
+    waiting = list(documents)
+    while waiting:
+        names = {_name(document) for document in waiting} - datasets.keys()
+        ready = [document for document in waiting if names.isdisjoint(names_of(document))]
+        for document in ready or waiting:
+            name, inputs = _name(document), names_of(document)
+            try:
+                if not ready:
+                    problem = Problem(
+                        path=("schema", 0, "customProperties"),
+                        found=f"inputs {inputs!r} of marts that read each other in a circle",
+                        expected="marts that can be computed one after the other",
+                    )
+                    raise refuse(document.source, document.lines, [problem])
+                if not broken.isdisjoint(inputs):  # it would only repeat that contract's problems
+                    broken.add(name)
+                    continue
+                mart = compile_mart(document, datasets=datasets, marts=marts)
+                _claim(document, "name", mart.name, {name: other.source for name, other in marts.items()})
+            except ContractError as error:
+                problems.append(error.found)
+                broken.add(name)
+            else:
+                marts[mart.name] = mart
+        waiting = [document for document in waiting if document not in ready] if ready else []
+    return marts
+
+
+def _name(document: Document) -> str:
+    return (document.model.schema_ or [])[0].name or ""
+
+
+def load_contract(source: Path, *, catalog: Callable[[], Catalog] = Catalog) -> Dataset | Mart:
     """Read one file by itself.
 
     Args:
-        datasets: gives what a mart may read; called for a mart only.
+        catalog: gives what a mart may read; called for a mart only.
 
     Raises:
         ContractError: naming every problem of the file.
@@ -98,7 +127,12 @@ def load_contract(source: Path, *, datasets: Callable[[], Iterable[Dataset]] = t
     document = read(source)
     if _kind(document) == "topic":
         return compile_dataset(document)
-    return compile_mart(document, datasets={dataset.name: dataset for dataset in datasets()})
+    known = catalog()
+    return compile_mart(
+        document,
+        datasets={dataset.name: dataset for dataset in known.datasets},
+        marts={mart.name: mart for mart in known.marts},
+    )
 
 
 def _kind(document: Document) -> str:

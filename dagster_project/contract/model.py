@@ -251,12 +251,37 @@ def table_of(name: str, major: int) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mart:
-    """A Gold table: SQL over Silver datasets, recomputed for whole table partitions.
+class MartInput:
+    """What a mart reads.
 
     Attributes:
-        inputs: names of the datasets it reads, as `silver.<name>` in the SQL.
-        partitioned_by: `(event_date, region)` or `(event_date,)`.
+        name: of a dataset, `silver.<name>` in the SQL, or of another mart, `gold.<name>`.
+        before_days, after_days: days before and after its own that a table partition of the mart reads, too.
+    """
+
+    name: str
+    kind: Literal["dataset", "mart"] = "dataset"
+    before_days: int = 0
+    after_days: int = 0
+
+    @property
+    def table(self) -> str:
+        """Layer and name, as tables are looked up: `silver/orders`, whichever major version serves."""
+        return f"{'silver' if self.kind == 'dataset' else 'gold'}/{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mart:
+    """A Gold table: SQL over Silver and other marts, recomputed for whole table partitions.
+
+    Attributes:
+        inputs: what it reads; empty for a fixed dimension, which only its SQL changes.
+        partitioned_by: `(event_date, region)`, `(event_date,)`, or `()` for a dimension, which is replaced as a whole.
+        regions: of its table partitions; empty where it is not partitioned by region.
+        start_date: the first day that may have rows; `None` of a dimension.
+        days_ahead: days after the last one of its datasets that may have rows.
+        validity: columns from when and until when a row of a dimension holds; empty where it has no history.
+        window: the step of the watermark that its rows depend on; `None` where they do not.
     """
 
     name: str
@@ -266,11 +291,26 @@ class Mart:
     owners: tuple[str, ...]
     source: Path
     sql: str
-    inputs: tuple[str, ...]
+    inputs: tuple[MartInput, ...]
     columns: tuple[Column, ...]
     merge_key: tuple[str, ...]
     partitioned_by: tuple[str, ...]
     freshness: dt.timedelta
+    regions: tuple[str, ...] = ()
+    start_date: dt.date | None = None
+    days_ahead: int = 0
+    validity: tuple[str, ...] = ()
+    window: dt.timedelta | None = None
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Names of the datasets among its inputs."""
+        return tuple(item.name for item in self.inputs if item.kind == "dataset")
+
+    @property
+    def marts(self) -> tuple[str, ...]:
+        """Names of the marts among its inputs."""
+        return tuple(item.name for item in self.inputs if item.kind == "mart")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,6 +320,7 @@ class Catalog:
     Attributes:
         datasets: one for each name; of two major versions the older one, which types Bronze.
         successors: newer major versions of some of them.
+        marts: each after those that it reads.
     """
 
     datasets: tuple[Dataset, ...] = field(default=())
@@ -320,6 +361,34 @@ class Catalog:
         """All datasets, and the newer major versions of some of them."""
         return (*self.datasets, *self.successors)
 
+    def mart(self, name: str) -> Mart:
+        """The mart of this name.
+
+        Raises:
+            ContractError: no contract has it.
+        """
+        for mart in self.marts:
+            if mart.name == name:
+                return mart
+        raise ContractError(
+            f"no mart {name!r}",
+            expected="one of " + ", ".join(mart.name for mart in self.marts),
+            remedy="add its contract, or set LAKEHOUSE_PROJECT to the folder that has it",
+        )
+
+    def origins(self, mart: Mart) -> frozenset[str]:
+        """The datasets that a mart comes from, also through other marts."""
+        above = (self.origins(self.mart(name)) for name in mart.marts)
+        return frozenset(mart.datasets).union(*above)
+
     def marts_of(self, dataset: str) -> tuple[Mart, ...]:
-        """Marts that read this dataset."""
-        return tuple(mart for mart in self.marts if dataset in mart.inputs)
+        """Marts that read this dataset, also through other marts; each after those that it reads."""
+        return tuple(mart for mart in self.marts if dataset in self.origins(mart))
+
+    def readers(self, mart: str) -> tuple[Mart, ...]:
+        """Marts that read this one, also through others; each after those that it reads."""
+        found = {mart}
+        for item in self.marts:
+            if found.intersection(item.marts):
+                found.add(item.name)
+        return tuple(item for item in self.marts if item.name in found - {mart})

@@ -109,7 +109,7 @@ def _horizon(dataset: Dataset) -> Facts:
 
 
 def _mart(mart: Mart, catalog: Catalog) -> str:
-    flow = [Step(name=f"silver/{name}", page=_page(catalog.dataset(name))) for name in mart.inputs]
+    flow = [Step(name=f"silver/{name}", page=_page(catalog.dataset(name))) for name in mart.datasets]
     return _render(
         "contract.html",
         f"{mart.name}: mart",

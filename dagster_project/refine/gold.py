@@ -45,7 +45,7 @@ def compute(
         ContractError: the SQL fails, or yields other columns than the contract says.
         StaleCursorError: another run computes the same mart; it goes on, this one ends.
     """
-    versions = {name: serving(catalog, name, storage=storage) for name in mart.inputs}
+    versions = {name: serving(catalog, name, storage=storage) for name in mart.datasets}
     inputs = {name: Table.find(specs.silver(version), storage=storage) for name, version in versions.items()}
     silvers = {name: table for name, table in inputs.items() if table is not None}
     if len(silvers) < len(inputs):

@@ -77,7 +77,7 @@ def pending_gold(mart: Mart, tables: Mapping[str, Table | None]) -> list[Key]:
     """Table partitions of a mart that are older than the Silver rows they are computed from."""
     gold = tables[f"gold/{mart.name}"]
     pending: set[Key] = set()
-    for name in mart.inputs:
+    for name in mart.datasets:
         silver = tables[f"silver/{name}"]  # of the version that serves
         if silver is None:
             continue

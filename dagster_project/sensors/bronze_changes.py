@@ -134,5 +134,5 @@ def by_rectangle(catalog: Catalog, dataset: Dataset) -> list[Mart]:
     return [
         mart
         for mart in catalog.marts_of(dataset.name)
-        if dataset not in catalog.successors and len(mart.partitioned_by) > 1 and mart.inputs[0] == dataset.name
+        if dataset not in catalog.successors and len(mart.partitioned_by) > 1 and mart.datasets[0] == dataset.name
     ]

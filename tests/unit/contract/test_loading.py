@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dagster_project.contract.loader import load_catalog
-from dagster_project.contract.model import SqlRule
+from dagster_project.contract.model import MartInput, SqlRule
 from dagster_project.contract.quality import Statistic
 from dagster_project.errors import ContractError
 from dagster_project.settings import REPOSITORY
@@ -345,3 +345,103 @@ team:"""
     assert rules["low"].query == 'SELECT max("level") FROM staged'
     assert dataset.column("at").constraints.not_in_future == dt.timedelta(minutes=5)
     assert (dataset.breaker.probe, dataset.breaker.min_rows) == (dt.timedelta(minutes=1), 7)
+
+
+def mart_named(name: str, inputs: str, *, layout: str = "[event_date, region]", more: str = "") -> dict[str, str]:
+    """A mart's files; without table partitions its key is a time, `since`, and there is another one, `until`."""
+    text = MART.replace("name: levels", f"name: {name}").replace("[readings]", inputs)
+    text = changed(text, "[event_date, region]}", f"{layout}}}{more}")
+    if layout == "[]":
+        times = "{name: since, logicalType: timestamp, required: true, primaryKey: true}\n      - {name: until, logicalType: timestamp}"
+        text = changed(text, "{name: total, logicalType: integer}", times).replace("primaryKeyPosition: 1", "")
+        text = "".join(
+            line
+            for line in text.splitlines(keepends=True)
+            if "primaryKeyPosition" not in line and "event_date, log" not in line
+        )
+    return {f"{name}.odcs.yaml": text, f"{name}.sql": SQL}
+
+
+def option(name: str, value: str) -> str:
+    return f"\n      - {{property: {name}, value: {value}}}"
+
+
+def test_marts_read_marts_in_any_order_of_their_files(tmp_path: Path) -> None:
+    files = {
+        DATASET: CONTRACT,
+        **mart_named("a_report", "[{name: b_facts, trailingDays: 6}]", layout="[event_date]"),
+        **mart_named("b_facts", "[{name: readings, leadingDays: 1}, c_people, d_days]", more=option("window", "PT15M")),
+        **mart_named("c_people", "[readings]", layout="[]", more=option("validity", "[since, until]")),
+        **mart_named("d_days", "[]", layout="[]"),
+    }
+    catalog = load_catalog(write_project(tmp_path, files))
+    names = [mart.name for mart in catalog.marts]
+    assert names.index("c_people") < names.index("b_facts") < names.index("a_report")
+    report, facts, people, days = (catalog.mart(name) for name in ("a_report", "b_facts", "c_people", "d_days"))
+    assert report.inputs == (MartInput(name="b_facts", kind="mart", before_days=6),)
+    assert facts.inputs == (
+        MartInput(name="readings", after_days=1),
+        MartInput(name="c_people", kind="mart"),
+        MartInput(name="d_days", kind="mart"),
+    )
+    assert (facts.regions, facts.start_date, facts.days_ahead) == (("eu", "us"), dt.date(2025, 12, 31), 0)
+    assert (report.regions, report.start_date, report.days_ahead) == ((), dt.date(2025, 12, 31), 6)
+    assert (people.partitioned_by, people.validity, people.start_date) == ((), ("since", "until"), None)
+    assert (facts.window, people.window) == (dt.timedelta(minutes=15), None)
+    assert (days.inputs, catalog.origins(days)) == ((), frozenset())
+    assert [mart.name for mart in catalog.marts_of("readings")] == ["c_people", "b_facts", "a_report"]
+    assert [mart.name for mart in catalog.readers("c_people")] == ["b_facts", "a_report"]
+    assert catalog.origins(report) == {"readings"}
+
+
+INPUTS_WRONG = {
+    "unknown": ("[reading, c_people]", {}, "inputs ['reading', 'c_people']", "or of other marts (c_people, d_days)"),
+    "no list": ("readings", {}, "inputs 'readings'", "a list of datasets"),
+    "no name": ("[{trailingDays: 1}]", {}, "inputs [{'trailingDays': 1}]", "a list of datasets"),
+    "twice": ("[readings, {name: readings}]", {}, "inputs ['readings', {'name': 'readings'}]", "each input once"),
+    "days": ("[{name: readings, trailingDays: -1}]", {}, "trailingDays -1 of input 'readings'", "whole days, 0 to 366"),
+    "typing error": ("[{name: readings, trailing: 1}]", {}, "trailing of input 'readings'", "name, trailingDays and leadingDays only"),
+    "days of a dimension": ("[readings, {name: c_people, trailingDays: 1}]", {}, "days beside its own of input 'c_people'", "it is read whole"),
+    "dimensions alone": ("[c_people]", {}, "inputs ['c_people'] without table partitions", "a dataset or a mart by event_date among them"),
+    "days into a dimension": ("[{name: readings, leadingDays: 2}]", {"layout": "[]"}, "days beside its own of input 'readings'", "reads its inputs whole"),
+    "validity of days": ("[readings]", {"more": option("validity", "[since, until]")}, "validity ['since', 'until']", "two timestamp properties"),
+    "validity, no time": ("[readings]", {"layout": "[]", "more": option("validity", "[since, readings]")}, "validity ['since', 'readings']", "two timestamp properties"),
+    "validity, one": ("[readings]", {"layout": "[]", "more": option("validity", "[since]")}, "validity ['since']", "two timestamp properties"),
+    "window": ("[readings]", {"more": option("window", "PT7M")}, "window 'PT7M'", "a whole number of"),
+    "window of a dimension": ("[readings]", {"layout": "[]", "more": option("window", "PT1M")}, "window of a mart that reads no dataset by date", "whose watermark it follows"),
+    "itself": ("[readings, x]", {}, "inputs ['readings', 'x'] of marts that read each other in a circle", "one after the other"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", INPUTS_WRONG)
+def test_what_is_wrong_with_the_inputs_of_a_mart(tmp_path: Path, case: str) -> None:
+    inputs, changes, found, expected = INPUTS_WRONG[case]
+    files = {
+        DATASET: CONTRACT,
+        **mart_named("c_people", "[readings]", layout="[]"),
+        **mart_named("d_days", "[]", layout="[]"),
+        **mart_named("x", inputs, **changes),
+        **mart_named("reader", "[readings, x]"),  # has nothing to say of its own
+    }
+    message = refusal(tmp_path, files)
+    lines = [line for line in message.splitlines() if line.startswith(f"{tmp_path / 'x.odcs.yaml'}:")]
+    assert [found in line for line in lines] == [True]
+    assert expected in message
+
+
+def test_validity_is_a_dimensions(tmp_path: Path) -> None:
+    times = (
+        "- {name: since, logicalType: timestamp}\n      - {name: until, logicalType: timestamp}\n      - {name: total"
+    )
+    files = mart_named("x", "[readings]", more=option("validity", "[since, until]"))
+    text = changed(files["x.odcs.yaml"], "- {name: total", times)
+    message = refusal(tmp_path, {DATASET: CONTRACT, "x.odcs.yaml": text, "x.sql": SQL})
+    assert "validity of a mart by ['event_date', 'region']" in message
+
+
+def test_marts_in_a_circle_are_all_named(tmp_path: Path) -> None:
+    files = {DATASET: CONTRACT, **mart_named("a", "[readings, b]"), **mart_named("b", "[readings, a]")}
+    message = refusal(tmp_path, files)
+    for name in "ab":
+        assert f"{tmp_path / name}.odcs.yaml:" in message
+    assert message.count("in a circle") == 2
