@@ -8,6 +8,7 @@ from dagster_project.assets.bronze import bronze_asset, topic_spec
 from dagster_project.assets.catch_up import catch_up_job
 from dagster_project.assets.dlq import dlq_asset, publish_job_name
 from dagster_project.assets.gold import gold_asset
+from dagster_project.assets.jobs import aggregate_job_name, aggregated, by_rectangle, refine_job_name
 from dagster_project.assets.maintenance import maintenance_assets, maintenance_jobs, maintenance_schedule
 from dagster_project.assets.silver import silver_asset
 from dagster_project.checks.accounting import accounting_check
@@ -20,12 +21,7 @@ from dagster_project.naming import asset_key
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors.accounting import accounting_sensor, verify_job_name
-from dagster_project.sensors.bronze_changes import (
-    aggregate_job_name,
-    bronze_changes_sensor,
-    by_rectangle,
-    refine_job_name,
-)
+from dagster_project.sensors.bronze_changes import bronze_changes_sensor
 from dagster_project.sensors.freshness import freshness_sensor
 from dagster_project.sensors.kafka_lag import ingest_job_name, kafka_lag_sensor
 from dagster_project.sensors.outbox import outbox_sensor
@@ -71,8 +67,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
     }
     aggregate = {
         mart.name: dg.define_asset_job(aggregate_job_name(mart), selection=[asset_key("gold", mart.name)], tags=BOUNDED)
-        for mart in catalog.marts
-        if len(mart.partitioned_by) == 1
+        for mart in aggregated(catalog)
     }
     publish = [
         dg.define_asset_job(publish_job_name(dataset), selection=[asset_key("dlq", dataset.name)], tags=BOUNDED)

@@ -1,34 +1,34 @@
-"""Whether the marts are what their SQL makes of Silver."""
+"""Whether the marts are what their SQL makes of what they read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import polars as pl
 
-from dagster_project.accounting.soundness import Evidence, examine
-from dagster_project.contract.model import DATE_COLUMN, Catalog, Dataset, Mart
+from dagster_project.accounting.soundness import examine
+from dagster_project.contract.model import Catalog, Dataset, Mart
 from dagster_project.lake import specs
-from dagster_project.lake.keys import Key, frame_of
-from dagster_project.lake.serving import serving, view, visible
+from dagster_project.lake.keys import Key
+from dagster_project.lake.serving import serving
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine.cursors import cursor_keys
-from dagster_project.refine.gold import run_sql
-from dagster_project.refine.plan import pending_gold
+from dagster_project.refine.gold import evaluate, everything, portions
+from dagster_project.refine.inputs import Inputs, spec_of, versions
+from dagster_project.refine.parts import published
+from dagster_project.refine.staleness import pending_gold, source
 
 # Keys of rows that a problem names.
 _NAMED = 5
-# Silver rows that are computed from at a time: bounds memory.
-_ROWS = 2_000_000
 # Relative difference of floats that is no difference.
 _CLOSE = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Marts:
-    """Rows of all marts of a dataset, and their table partitions that are older than Silver."""
+    """Rows of all marts of a dataset, and their table partitions that are older than what they read."""
 
     rows: int
     stale: int
@@ -44,7 +44,7 @@ def check_marts(
     thorough: bool,
     report: Callable[[str], None],
 ) -> Marts:
-    """Compare the marts' cursors with Silver's versions, and with `deep` their values with those computed anew.
+    """Compare the marts' cursors with the versions of what they read, and with `deep` their values with those computed anew.
 
     Args:
         thorough: as of `examine`.
@@ -54,86 +54,63 @@ def check_marts(
     # The marts first: a run in between makes them stale, not newer than what they were computed from.
     served = serving(catalog, dataset.name, storage=storage)
     marts = catalog.marts_of(dataset.name) if served.table == dataset.table else ()
-    golds = {mart: examine(specs.gold(mart), storage=storage, thorough=thorough) for mart in marts}
-    inputs = {name: serving(catalog, name, storage=storage) for mart in golds for name in mart.datasets}
-    silvers = {
-        f"silver/{name}": examine(specs.silver(version), storage=storage, thorough=thorough)
-        for name, version in inputs.items()
-    }
-    for mart, gold in golds.items():
-        name = f"gold/{mart.name}"
+    golds = [(mart, examine(specs.gold(mart), storage=storage, thorough=thorough)) for mart in reversed(marts)]
+    for mart, gold in golds:
         problems += gold.problems
         if gold.problems and gold.table is None:
             continue
-        tables = {name: gold.table, **{layer: item.table for layer, item in silvers.items()}}
-        pending = pending_gold(mart, tables)
+        serve = versions(mart, catalog, storage=storage)
+        found = {
+            item.table: examine(spec_of(item.table, serve, catalog), storage=storage, thorough=thorough)
+            for item in mart.inputs
+        }
+        inputs = Inputs(
+            mart=mart, catalog=catalog, tables={name: item.table for name, item in found.items()}, versions=serve
+        )
+        pending = pending_gold(mart, {**inputs.tables, f"gold/{mart.name}": gold.table}, catalog=catalog)
         stale += len(pending)
         if gold.table is None:
             continue
         rows += int(gold.table.files()["num_records"].sum())
-        problems += _ahead(mart, gold.table, tables)
-        if deep and not gold.problems and not any(silvers[f"silver/{item}"].problems for item in mart.datasets):
-            report(f"{dataset.name}: {name}, computed anew")
-            problems += _differences(mart, gold, tables, pending=pending, catalog=catalog, versions=inputs)
+        problems += _ahead(mart, gold.table, inputs)
+        if deep and not gold.problems and inputs.ready and not any(item.problems for item in found.values()):
+            report(f"{dataset.name}: gold/{mart.name}, computed anew")
+            problems += _differences(gold.table, inputs, pending=pending)
     return Marts(rows=rows, stale=stale, problems=tuple(problems))
 
 
-def _ahead(mart: Mart, gold: Table, tables: dict[str, Table | None]) -> list[str]:
+def _ahead(mart: Mart, gold: Table, inputs: Inputs) -> list[str]:
     found: list[str] = []
-    for name in mart.datasets:
-        silver = tables[f"silver/{name}"]
-        version = -1 if silver is None else silver.version
-        table = name if silver is None else silver.spec.name
-        newest = max(cursor_keys(gold.cursors(), f"silver/{table}").values(), default=-1)
+    for item in mart.inputs:
+        table = inputs.tables[item.table]
+        version = -1 if table is None else table.version
+        name = item.table if table is None else source(table)
+        newest = max(cursor_keys(gold.cursors(), name).values(), default=-1)
         if newest > version:
             found.append(
-                f"gold/{mart.name} was computed from version {newest} of silver/{table}, which ends at version {version}"
+                f"gold/{mart.name} was computed from version {newest} of {name}, which ends at version {version}"
             )
     return found
 
 
-def _differences(
-    mart: Mart,
-    gold: Evidence,
-    tables: dict[str, Table | None],
-    *,
-    pending: list[Key],
-    catalog: Catalog,
-    versions: Mapping[str, Dataset],
-) -> list[str]:
-    """Rows of the mart's current table partitions whose values are not what its SQL makes of Silver."""
-    assert gold.table is not None
-    silvers = {name: table for name in mart.datasets if (table := tables[f"silver/{name}"]) is not None}
-    if len(silvers) < len(mart.datasets):
-        return []
-    on, key = list(mart.partitioned_by), list(mart.merge_key)
-    dates = pl.concat(table.files().select(DATE_COLUMN, "num_records") for table in (*silvers.values(), gold.table))
-    sizes = dates.drop_nulls().group_by(DATE_COLUMN).agg(pl.sum("num_records")).sort(DATE_COLUMN)
-    portions = sizes.with_columns((pl.col("num_records").cum_sum() // _ROWS).alias("_portion"))
-    stale = frame_of(pending).select(on)
+def _differences(gold: Table, inputs: Inputs, *, pending: Collection[Key]) -> list[str]:
+    """Rows of the mart's current table partitions whose values are not what its SQL makes of its inputs."""
+    mart = inputs.mart
+    key = list(mart.merge_key)
+    current = [key for key in everything(inputs, gold) if key not in set(pending)]
     wrong: list[str] = []
-    for part in portions.partition_by("_portion", maintain_order=True):
-        frames = {
-            name: view(
-                visible(table.rows(table.files().join(part, on=DATE_COLUMN, how="semi")), versions[name]),
-                catalog,
-                versions[name],
-            )
-            for name, table in silvers.items()
-        }
-        wanted = run_sql(mart, frames)
-        found = gold.table.rows(gold.files.join(part, on=DATE_COLUMN, how="semi")).collect(engine="in-memory")
+    for part in portions(current, inputs):
+        wanted, _ = evaluate(inputs, part)
+        found = published(gold, part)
         both = found.with_columns(_there=pl.lit(True)).join(
             wanted.with_columns(_wanted=pl.lit(True)), on=key, how="full", coalesce=True, nulls_equal=True
         )
         if both.height > max(found.height, wanted.height) and found.select(key).is_duplicated().any():
             wrong.append("a key twice")
-        if set(on) <= set(key):
-            both = both.join(stale, on=on, how="anti")
         others = [column for column in wanted.columns if column not in key]
         checks = {
             "not in the mart": pl.col("_there").is_null(),
-            "not in Silver": pl.col("_wanted").is_null(),
+            "not in its inputs": pl.col("_wanted").is_null(),
             **{name: _unequal(name, wanted.schema[name]) for name in others},
         }
         for row in both.filter(pl.any_horizontal(checks.values())).sort(key).iter_slices(1):
@@ -143,7 +120,7 @@ def _differences(
     if not wrong:
         return []
     named = ", ".join(wrong[:_NAMED]) + (", …" if len(wrong) > _NAMED else "")
-    return [f"gold/{mart.name}: {len(wrong)} rows are not what its SQL makes of Silver: {named}"]
+    return [f"gold/{mart.name}: {len(wrong)} rows are not what its SQL makes of its inputs: {named}"]
 
 
 def _unequal(name: str, dtype: pl.DataType) -> pl.Expr:

@@ -1,4 +1,4 @@
-"""Catching up: Silver and all marts of one dataset in a single run, however many table partitions wait.
+"""Catching up: Silver and the marts that come from one dataset in a single run, however many table partitions wait.
 
 Dagster tells a range run of each asset and table partition twice, at its start and at its end. A backlog of a thousand
 partitions would spend minutes on that; this run tells of each once, when it is done. While Bronze is being filled it
@@ -15,6 +15,7 @@ import dagster as dg
 from dagster_project.assets.bronze import IDLE_SECONDS, RUN_SECONDS, TELL_SECONDS
 from dagster_project.assets.describe import RETRIES, Outcome, log_partitions, together
 from dagster_project.assets.gold import run_gold
+from dagster_project.assets.jobs import catch_up_job_name, home
 from dagster_project.assets.silver import run_silver
 from dagster_project.checks import silver as checks
 from dagster_project.contract.model import Catalog, Dataset
@@ -27,10 +28,6 @@ from dagster_project.resources.lake import LakeResource
 
 # How often it looks for more. To look costs one request to the store, and latency is half of this in the mean.
 _LOOK_S = 0.5
-
-
-def catch_up_job_name(dataset: Dataset) -> str:
-    return f"catch_up_{dataset.table}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +58,7 @@ def catch_up_job(dataset: Dataset, *, catalog: Catalog) -> dg.JobDefinition:
 
     @dg.job(
         name=catch_up_job_name(dataset),
-        description=f"Brings Silver and all marts of {dataset.table} up to date.",
+        description=f"Brings Silver and the marts that come from {dataset.table} alone up to date.",
         tags=BOUNDED,
     )
     def catch_up() -> None:
@@ -72,8 +69,7 @@ def catch_up_job(dataset: Dataset, *, catalog: Catalog) -> dg.JobDefinition:
 
 def _rounds(dataset: Dataset, catalog: Catalog, lake: LakeResource) -> Iterator[_Round]:
     """Bring everything up to date whenever Bronze has moved, until it rests or the time of a run is over."""
-    # Of two versions the older one's run computes the marts, whichever serves.
-    marts = catalog.marts_of(dataset.name) if dataset not in catalog.successors else ()
+    marts = [mart for mart in catalog.marts if home(catalog, mart) == dataset]
     active = began = time.monotonic()
     bronze = lake.find(specs.bronze(dataset))[f"bronze/{dataset.name}"]
     seen = -1

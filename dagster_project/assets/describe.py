@@ -92,9 +92,13 @@ def chosen_keys(context: dg.AssetExecutionContext) -> list[Key] | None:
     return [table_key(name) for name in context.partition_keys]
 
 
-def by_hand(context: dg.AssetExecutionContext) -> bool:
-    """Whether a person asked for these partitions, and so means all of them, not only what is new."""
-    return "dagster/sensor_name" not in context.run.tags and chosen_keys(context) is not None
+def by_hand(context: dg.AssetExecutionContext, *, whole: bool = False) -> bool:
+    """Whether a person asked for these partitions, and so means all of them, not only what is new.
+
+    Args:
+        whole: the asset has no partitions, so who asks for it asks for all of it.
+    """
+    return "dagster/sensor_name" not in context.run.tags and (whole or chosen_keys(context) is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +134,7 @@ def report_partitions(context: dg.AssetExecutionContext, outcome: Outcome) -> No
     for key in asked:
         metadata = outcome.of_partition(key, totals)
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=partition_name(key))
-    log_partitions(context, context.asset_key, outcome, but=asked)
+    log_partitions(context, context.asset_key, outcome, but=[*asked, Key(None, None)])
 
 
 def log_partitions(
@@ -146,12 +150,15 @@ def log_partitions(
         if key.date is not None:
             metadata = {**outcome.of_partition(key, totals), "delta_version": outcome.metadata["delta_version"]}
             context.log_event(dg.AssetMaterialization(asset, partition=partition_name(key), metadata=metadata))
+        elif outcome.table is not None and not outcome.table.spec.partition_by:
+            context.log_event(dg.AssetMaterialization(asset, metadata=outcome.metadata))
 
 
 def partition_rows(table: Table | None) -> dict[Key, int]:
     """Rows by table partition, from the log alone."""
     if table is None:
         return {}
-    columns = list(table.spec.partition_by)
+    if not (columns := list(table.spec.partition_by)):
+        return {Key(None, None): int(table.files()["num_records"].sum())}
     counts = table.files().group_by(columns).agg(pl.sum("num_records"))
     return {Key(row[0], row[1] if len(columns) > 1 else None): row[-1] for row in counts.iter_rows()}

@@ -2,42 +2,39 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dagster as dg
 
 from dagster_project.assets.describe import Outcome, by_hand, chosen_keys, common, report_partitions
 from dagster_project.assets.lineage import gold_lineage
-from dagster_project.assets.partitions import mart_partitions
-from dagster_project.contract.model import Catalog, Mart
+from dagster_project.assets.partitions import mart_mapping, mart_partitions
+from dagster_project.contract.model import Catalog, Mart, MartInput
 from dagster_project.failure import explained
 from dagster_project.lake import specs
-from dagster_project.lake.keys import Key
+from dagster_project.lake.keys import Key, in_words
 from dagster_project.naming import asset_key
 from dagster_project.refine.gold import compute
+from dagster_project.refine.reach import computed
 from dagster_project.resources.lake import LakeResource
 
 
 def gold_asset(mart: Mart, *, catalog: Catalog, uri: str) -> dg.AssetsDefinition:
     """Runs the mart's SQL for the chosen table partitions, or for all that are older than their input."""
-    datasets = {dataset.name: dataset for dataset in catalog.datasets}
     arguments = common(mart, layer="gold", uri=uri, kinds={"deltalake", "duckdb", "gold"})
     arguments["metadata"] |= {"sql": dg.MetadataValue.md(f"```sql\n{mart.sql}\n```")}
 
     @dg.asset(
         **arguments,
         description=mart.description,
-        partitions_def=mart_partitions(mart, datasets[mart.datasets[0]]),
-        deps=[
-            dg.AssetDep(asset_key("silver", version.table), partition_mapping=_mapping(mart))
-            for name in mart.datasets
-            for version in catalog.versions(name)
-        ],
+        partitions_def=mart_partitions(mart),
+        deps=[dep for item in mart.inputs for dep in _deps(mart, item, catalog)],
     )
     def gold(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult[Any]:
         with explained():
-            outcome = run_gold(mart, catalog, lake, keys=chosen_keys(context), afresh=by_hand(context))
+            afresh = by_hand(context, whole=not mart.partitioned_by)
+            outcome = run_gold(mart, catalog, lake, keys=chosen_keys(context), afresh=afresh)
         report_partitions(context, outcome)
         return dg.MaterializeResult(metadata=outcome.metadata)
 
@@ -51,11 +48,17 @@ def run_gold(mart: Mart, catalog: Catalog, lake: LakeResource, *, keys: Iterable
     rows: Counter[Key] = Counter()
     for commit in commits:
         rows.update(commit.rows)
+    changed = [key for commit in commits for key in commit.changed]
     table = lake.find(specs.gold(mart))[f"gold/{mart.name}"]
+    known = set[Key]() if table is None else computed(table.cursors())
     metadata = {
         "dagster/row_count": 0 if table is None else int(table.files()["num_records"].sum()),
         "rows_computed": sum(rows.values()),
         "partitions_computed": len(rows),
+        "partitions_current": len(known.difference(rows)),
+        "partitions_changed": len(changed),
+        "computed": in_words(rows, regions=mart.regions),
+        "changed": in_words(changed, regions=mart.regions),
         "rows_read": sum(commit.read for commit in commits),
         "input_versions": dg.MetadataValue.json(commits[-1].inputs if commits else {}),
         "delta_version": -1 if table is None else table.version,
@@ -65,6 +68,12 @@ def run_gold(mart: Mart, catalog: Catalog, lake: LakeResource, *, keys: Iterable
     return Outcome(table=table, touched=rows, metadata=metadata)
 
 
-def _mapping(mart: Mart) -> dg.PartitionMapping | None:
-    # A mart of dates alone reads every region of its date.
-    return None if len(mart.partitioned_by) > 1 else dg.MultiToSingleDimensionPartitionMapping("date")
+def _deps(mart: Mart, item: MartInput, catalog: Catalog) -> Iterator[dg.AssetDep]:
+    if item.kind == "mart":
+        source = catalog.mart(item.name)
+        mapping = mart_mapping(mart, item, by_region=bool(source.regions), by_date=source.start_date is not None)
+        yield dg.AssetDep(asset_key("gold", item.name), partition_mapping=mapping)
+        return
+    mapping = mart_mapping(mart, item, by_region=True, by_date=True)
+    for version in catalog.versions(item.name):
+        yield dg.AssetDep(asset_key("silver", version.table), partition_mapping=mapping)

@@ -16,13 +16,17 @@ def silver_lineage(dataset: Dataset) -> dg.TableColumnLineage:
 
 
 def gold_lineage(mart: Mart, catalog: Catalog) -> dg.TableColumnLineage:
-    """A mart's columns, traced through its SQL to the columns of Silver that they are computed from."""
+    """A mart's columns, traced through its SQL to the columns of Silver and Gold that they are computed from."""
     return dg.TableColumnLineage(
         {
             column: [
-                dg.TableColumnDep(asset_key=asset_key("silver", catalog.dataset(table).table), column_name=name)
-                for table, name in found
+                dg.TableColumnDep(asset_key=asset_key(layer, _table(layer, table, catalog)), column_name=name)
+                for layer, table, name in found
             ]
             for column, found in origins(mart, catalog).items()
         }
     )
+
+
+def _table(layer: str, name: str, catalog: Catalog) -> str:
+    return catalog.dataset(name).table if layer == "silver" else name

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from dagster_project.contract.model import Dataset, Mart
+from dagster_project.contract.model import Dataset, Mart, MartInput
 from dagster_project.lake.keys import Key, Rectangle
 
 # Dagster offers a day once it is over; events arrive today, and with clocks ahead tomorrow.
@@ -24,11 +24,37 @@ def dataset_partitions(dataset: Dataset) -> dg.MultiPartitionsDefinition:
     )
 
 
-def mart_partitions(mart: Mart, dataset: Dataset) -> dg.PartitionsDefinition[str]:
-    """A mart's partitions: its input's, or the dates alone."""
-    if len(mart.partitioned_by) > 1:
-        return dataset_partitions(dataset)
-    return dg.DailyPartitionsDefinition(start_date=dataset.start_date.isoformat(), end_offset=_DAYS_AHEAD)
+def mart_partitions(mart: Mart) -> dg.PartitionsDefinition[str] | None:
+    """A mart's partitions: date × region, the dates alone, or none."""
+    if mart.start_date is None:
+        return None
+    dates = dg.DailyPartitionsDefinition(
+        start_date=mart.start_date.isoformat(), end_offset=_DAYS_AHEAD + mart.days_ahead
+    )
+    if not mart.regions:
+        return dates
+    return dg.MultiPartitionsDefinition({"date": dates, "region": dg.StaticPartitionsDefinition(list(mart.regions))})
+
+
+def mart_mapping(mart: Mart, item: MartInput, *, by_region: bool, by_date: bool) -> dg.PartitionMapping:
+    """Which partitions of an input a mart's partitions read.
+
+    Args:
+        by_region, by_date: how the input is partitioned.
+    """
+    if not mart.partitioned_by or not by_date:
+        return dg.AllPartitionMapping()
+    days = dg.TimeWindowPartitionMapping(
+        start_offset=-item.before_days, end_offset=item.after_days, allow_nonexistent_upstream_partitions=True
+    )
+    if mart.regions and by_region:
+        region = dg.DimensionPartitionMapping("region", dg.IdentityPartitionMapping())
+        return dg.MultiPartitionMapping({"date": dg.DimensionPartitionMapping("date", days), "region": region})
+    if not mart.regions and not by_region:
+        return days
+    # Between one dimension and two Dagster knows no days beside; of these it is told too much rather than too little.
+    beside = item.before_days or item.after_days
+    return dg.AllPartitionMapping() if beside else dg.MultiToSingleDimensionPartitionMapping("date")
 
 
 def partition_name(key: Key) -> str:

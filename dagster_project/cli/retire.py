@@ -93,24 +93,19 @@ def _refuse_unless_another(dataset: Dataset, cursor: Cursor, servers: str) -> No
 
 def _refuse_if_pending(dataset: Dataset, catalog: Catalog, storage: Storage) -> None:
     from dagster_project.lake import specs
-    from dagster_project.lake.serving import inputs, written
+    from dagster_project.lake.serving import written
     from dagster_project.lake.table import Table
-    from dagster_project.refine.plan import pending_gold, pending_silver
+    from dagster_project.refine.inputs import tables_of
+    from dagster_project.refine.plan import pending_silver
+    from dagster_project.refine.staleness import pending_gold
 
     marts = catalog.marts_of(dataset.name)
     versions = written(catalog, dataset.name, storage=storage)
-    wanted = [
-        specs.bronze(dataset),
-        *map(
-            specs.silver,
-            {*versions, *(item for mart in marts for name in mart.datasets for item in catalog.versions(name))},
-        ),
-        *(specs.gold(mart) for mart in marts),
-    ]
+    wanted = [specs.bronze(dataset), *map(specs.silver, versions)]
     tables = {f"{spec.layer}/{spec.name}": Table.find(spec, storage=storage) for spec in wanted}
-    shown = inputs(catalog, tables, storage=storage)
+    shown = tables_of(marts, catalog, storage=storage)
     waiting = sum(len(pending_silver(version, tables, with_held=True)) for version in versions) + sum(
-        len(pending_gold(mart, shown)) for mart in marts
+        len(pending_gold(mart, shown, catalog=catalog)) for mart in marts
     )
     if waiting:
         raise LakeError(

@@ -14,10 +14,11 @@ from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.errors import AccountingError
 from dagster_project.ingest.cursor import Cursor, lag
 from dagster_project.lake import specs
-from dagster_project.lake.serving import inputs
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
-from dagster_project.refine.plan import pending_gold, pending_silver
+from dagster_project.refine.inputs import tables_of
+from dagster_project.refine.plan import pending_silver
+from dagster_project.refine.staleness import pending_gold
 from dagster_project.services.orchestrator import Orchestra
 from dagster_project.topics.broker import Broker
 
@@ -118,10 +119,11 @@ def wait_for_runs(dagster_home: Path) -> None:
 def standing(contract: Dataset, catalog: Catalog, storage: Storage, broker: Broker) -> Standing:
     """Where a dataset stands, from the tables' logs and the broker's offsets."""
     marts = catalog.marts_of(contract.name)
-    kinds = [specs.bronze(contract), specs.silver(contract), *(specs.gold(mart) for mart in marts)]
+    kinds = [specs.bronze(contract), specs.silver(contract)]
     tables = {f"{spec.layer}/{spec.name}": Table.find(spec, storage=storage) for spec in kinds}
-    rows = {name: 0 if table is None else int(table.files()["num_records"].sum()) for name, table in tables.items()}
-    shown = inputs(catalog, tables, storage=storage)
+    shown = tables_of(marts, catalog, storage=storage)
+    every = {**shown, **tables}
+    rows = {name: 0 if table is None else int(table.files()["num_records"].sum()) for name, table in every.items()}
     bronze = tables[f"bronze/{contract.name}"]
     cursor = None if bronze is None else Cursor.from_table(bronze.cursors())
     return Standing(
@@ -129,5 +131,6 @@ def standing(contract: Dataset, catalog: Catalog, storage: Storage, broker: Brok
         silver=rows[f"silver/{contract.table}"],
         gold=sum(rows[f"gold/{mart.name}"] for mart in marts),
         lag=lag(cursor, broker.topic(contract.topic.name)),
-        waiting=len(pending_silver(contract, tables)) + sum(len(pending_gold(mart, shown)) for mart in marts),
+        waiting=len(pending_silver(contract, tables))
+        + sum(len(pending_gold(mart, shown, catalog=catalog)) for mart in marts),
     )

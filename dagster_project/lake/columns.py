@@ -38,20 +38,20 @@ def strangers(wanted: Mapping[str, pl.DataType], stored: Mapping[str, pl.DataTyp
 def _union(wanted: pl.DataType, stored: pl.DataType) -> pl.DataType | None:
     """The type with the nested fields of both, in the order of Delta: those that are stored first."""
     if isinstance(wanted, pl.Struct) and isinstance(stored, pl.Struct):
-        fields: dict[str, pl.DataType] = {field.name: _instance(field.dtype) for field in stored.fields}
+        fields: dict[str, pl.DataType] = {field.name: instance(field.dtype) for field in stored.fields}
         for field in wanted.fields:
-            dtype = _instance(field.dtype)
+            dtype = instance(field.dtype)
             union = _union(dtype, fields.get(field.name, dtype))
             if union is None:
                 return None
             fields[field.name] = union
         return pl.Struct(fields)
     if isinstance(wanted, pl.List) and isinstance(stored, pl.List):
-        inner = _union(_instance(wanted.inner), _instance(stored.inner))
+        inner = _union(instance(wanted.inner), instance(stored.inner))
         return None if inner is None else pl.List(inner)
     return stored if wanted == stored else None
 
 
-def _instance(dtype: PolarsDataType) -> pl.DataType:
+def instance(dtype: PolarsDataType) -> pl.DataType:
     """An inner type, which polars lets be a class, too."""
     return dtype if isinstance(dtype, pl.DataType) else dtype()

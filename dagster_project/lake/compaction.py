@@ -85,7 +85,8 @@ def compact(spec: TableSpec, *, storage: Storage, rehearse: bool = False) -> Ite
 
 def portions(table: Table) -> list[pl.DataFrame]:
     """Files to be merged, as `Table.files` gives them: one frame a commit, in it one new file for each table partition."""
-    keys = list(table.spec.partition_by)
+    if not (keys := list(table.spec.partition_by)):  # each commit writes such a table whole
+        return []
     small = (pl.col("size_bytes") < _BYTES // _LARGE) & (pl.col("num_records") < _ROWS // _LARGE)
     # In the order of their first statistic, so that its bounds stay as narrow as they can.
     order = [*keys, *(f"min.{name}" for name in table.spec.statistics[:1]), "path"]

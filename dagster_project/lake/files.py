@@ -32,7 +32,7 @@ def write_files(
     own_statistics: bool = True,
     data_change: bool = True,
 ) -> list[AddAction]:
-    """Write a frame as one Parquet file a table partition; no reader sees them until the actions are committed.
+    """Write a frame as one Parquet file a table partition, or one in all where there are none; no reader sees them until the actions are committed.
 
     Args:
         frame: rows, with the partition columns among them.
@@ -47,7 +47,7 @@ def write_files(
         keys, rows = part
         values = {name: None if key is None else str(key) for name, key in zip(partition_by, keys, strict=True)}
         folder = "/".join(f"{name}={value or _NULL_FOLDER}" for name, value in values.items())
-        path = f"{folder}/{uuid.uuid4().hex}.parquet"
+        path = "/".join(filter(None, [folder, f"{uuid.uuid4().hex}.parquet"]))
         buffer = io.BytesIO()
         rows.write_parquet(buffer, compression="zstd", compression_level=_ZSTD_LEVEL, statistics=own_statistics)
         content = buffer.getvalue()
@@ -61,8 +61,9 @@ def write_files(
             stats=_statistics(rows, statistics),
         )
 
+    parts = frame.partition_by(partition_by, as_dict=True, include_key=False) if partition_by else {(): frame}
     with ThreadPoolExecutor(_WRITERS) as pool:
-        return list(pool.map(write, frame.partition_by(partition_by, as_dict=True, include_key=False).items()))
+        return list(pool.map(write, parts.items()))
 
 
 def _statistics(rows: pl.DataFrame, columns: Sequence[str]) -> str:

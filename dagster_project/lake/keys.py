@@ -34,6 +34,10 @@ class Rectangle:
     last: dt.date
     regions: tuple[str, ...]
 
+    def __str__(self) -> str:
+        days = str(self.first) if self.first == self.last else f"{self.first}..{self.last}"
+        return " ".join(filter(None, [days, ",".join(self.regions)]))
+
     def keys(self) -> Iterator[Key]:
         for day in range((self.last - self.first).days + 1):
             for region in self.regions:
@@ -77,6 +81,19 @@ def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
             start = number
         previous = number
     yield start, previous
+
+
+def in_words(keys: Iterable[Key], *, regions: Sequence[str]) -> str:
+    """Keys as people read them: `2026-01-01..2026-01-31 eu,us; 2026-02-03 apac`.
+
+    Args:
+        regions: in declared order; none of keys that have dates alone.
+    """
+    found = list(keys)
+    if any(key.date is None for key in found):
+        return "all"
+    named = rectangles((Key(key.date, key.region or "") for key in found), regions=regions or ("",), most=len(found))
+    return "; ".join(map(str, named)) or "nothing"
 
 
 def keys_of(frame: pl.DataFrame) -> list[Key]:

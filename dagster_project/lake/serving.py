@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import polars as pl
@@ -76,15 +75,6 @@ def written(catalog: Catalog, name: str, *, storage: Storage) -> tuple[Dataset, 
     """
     majors = state(catalog, name, storage=storage).written
     return tuple(version for version in catalog.versions(name) if version.major in majors)
-
-
-def inputs(catalog: Catalog, tables: Mapping[str, Table | None], *, storage: Storage) -> dict[str, Table | None]:
-    """Tables by `layer/name`, with `silver/<name>` of each dataset being the one that serves, as marts read it."""
-    shown = {
-        f"silver/{dataset.name}": tables.get(f"silver/{serving(catalog, dataset.name, storage=storage).table}")
-        for dataset in catalog.datasets
-    }
-    return {**tables, **{name: table for name, table in shown.items() if table is not None or name in tables}}
 
 
 def visible(rows: pl.LazyFrame, version: Dataset) -> pl.LazyFrame:

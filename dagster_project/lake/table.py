@@ -267,8 +267,8 @@ class Table:
         frame = pl.scan_parquet(
             [prefix + unquote(path) for path in files["path"]],
             schema={name: dtype for name, dtype in schema.items() if name not in self.spec.partition_by},
-            hive_partitioning=True,
-            hive_schema={name: self.spec.schema[name] for name in self.spec.partition_by},
+            hive_partitioning=bool(self.spec.partition_by),
+            hive_schema={name: self.spec.schema[name] for name in self.spec.partition_by} or None,
             missing_columns="insert",  # files older than a column that the contract has gained
             cast_options=pl.ScanCastOptions(missing_struct_fields="insert"),
             include_file_paths="_path" if with_path else None,

@@ -109,13 +109,16 @@ def _horizon(dataset: Dataset) -> Facts:
 
 
 def _mart(mart: Mart, catalog: Catalog) -> str:
-    flow = [Step(name=f"silver/{name}", page=_page(catalog.dataset(name))) for name in mart.datasets]
+    flow = [
+        Step(name=item.table, page=_page((catalog.dataset if item.kind == "dataset" else catalog.mart)(item.name)))
+        for item in mart.inputs
+    ]
     return _render(
         "contract.html",
         f"{mart.name}: mart",
         item=mart,
         kind="Mart",
-        facts=[("Key", ", ".join(mart.merge_key)), ("Table partitions", " × ".join(mart.partitioned_by))],
+        facts=[("Key", ", ".join(mart.merge_key)), ("Table partitions", " × ".join(mart.partitioned_by) or "none")],
         levels=[("Freshness", duration(mart.freshness))],
         flow=[*flow, Step(name=f"gold/{mart.name}")],
         lines=list(lines(mart.columns)),

@@ -2,40 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import duckdb
 import polars as pl
 
-from dagster_project.contract.dtypes import describe, polars_schema
-from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Catalog, Dataset, Mart
-from dagster_project.errors import ContractError
+from dagster_project.contract.model import DATE_COLUMN, Catalog, Mart
 from dagster_project.lake import specs
-from dagster_project.lake.keys import Key, frame_of
-from dagster_project.lake.serving import serving, view, visible
+from dagster_project.lake.keys import Key, keys_of
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine.cursors import cursor_keys, cursor_name
-from dagster_project.refine.plan import computed_elsewhere, pending_gold, still_planned, within
+from dagster_project.refine.inputs import Inputs
+from dagster_project.refine.parts import differing, files_of, parts, published, rows_of
+from dagster_project.refine.plan import still_planned, within
+from dagster_project.refine.reach import WHOLE
+from dagster_project.refine.sql import refuse, run_sql
+from dagster_project.refine.staleness import SQL, WATERMARK, computed_elsewhere, source, sql_fingerprint, stale
+from dagster_project.refine.validity import first_difference
+from dagster_project.refine.windows import fingerprint
 
-# Silver rows that one statement looks at: bounds memory whatever the backlog.
+# Input rows that one commit looks at: bounds memory whatever the backlog.
 _ROWS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Computed:
-    """What one Gold commit did: rows by table partition, and the Silver versions that they were computed from."""
+    """What one Gold commit did.
+
+    Attributes:
+        rows: by table partition that was computed.
+        read: rows of the inputs' files.
+        changed: table partitions whose rows are other ones now.
+        inputs: the versions that they were computed from.
+    """
 
     rows: dict[Key, int]
     read: int
+    changed: tuple[Key, ...]
     inputs: dict[str, int]
 
 
 def compute(
     mart: Mart, *, catalog: Catalog, storage: Storage, keys: Iterable[Key] | None, afresh: bool = False
 ) -> Iterator[Computed]:
-    """Recompute table partitions of a mart from the newest Silver; yields after each commit.
+    """Recompute table partitions of a mart from the newest Silver and Gold; yields after each commit.
 
     Args:
         keys: table partitions to look at; `None` means all.
@@ -45,113 +56,77 @@ def compute(
         ContractError: the SQL fails, or yields other columns than the contract says.
         StaleCursorError: another run computes the same mart; it goes on, this one ends.
     """
-    versions = {name: serving(catalog, name, storage=storage) for name in mart.datasets}
-    inputs = {name: Table.find(specs.silver(version), storage=storage) for name, version in versions.items()}
-    silvers = {name: table for name, table in inputs.items() if table is not None}
-    if len(silvers) < len(inputs):
+    inputs = Inputs.find(mart, catalog=catalog, storage=storage)
+    if not inputs.ready:
         return
     gold = Table.open(specs.gold(mart), storage=storage)
     # Once more, after Gold: what somebody erases from both is not brought back by this run's own commits.
-    silvers = {name: Table.find(silver.spec, storage=storage) or silver for name, silver in silvers.items()}
-    tables: dict[str, Table | None] = {f"silver/{name}": table for name, table in silvers.items()}
-    pending = pending_gold(mart, {**tables, f"gold/{mart.name}": None if afresh else gold})
-    chosen = within(pending, keys)
-    planned = {table.spec.name: cursor_keys(gold.cursors(), f"silver/{table.spec.name}") for table in silvers.values()}
-    for portion in _portions(chosen, mart, silvers):
-        for name, before in planned.items():
-            still_planned(gold, before, cursor_keys(gold.cursors(), f"silver/{name}"), portion)
-        on = list(mart.partitioned_by)
-        wanted = frame_of(portion).select(on)
-        files = {name: silver.files().join(wanted, on=on, how="semi") for name, silver in silvers.items()}
-        frames = {
-            name: view(_input(silvers[name], own, versions[name]), catalog, versions[name])
-            for name, own in files.items()
-        }
-        rows = run_sql(mart, frames)
-        _check_keys(mart, rows, wanted)
+    inputs = Inputs.find(mart, catalog=catalog, storage=storage)
+    planned = dict(gold.cursors())
+    pending = everything(inputs, gold) if afresh else stale(mart, inputs.tables, planned, catalog=catalog)
+    for portion in portions(within(pending, keys), inputs):
+        for prefix in [*map(source, inputs.found()), SQL]:
+            still_planned(gold, cursor_keys(planned, prefix), cursor_keys(gold.cursors(), prefix), portion)
+        rows, read = evaluate(inputs, portion)
+        before = published(gold, portion)
+        other = differing(mart, portion, before, rows)
         gold.commit(
-            rows,
-            remove=gold.files().join(wanted, on=on, how="semi"),
-            cursors={
-                cursor_name(prefix, key): version
-                for name, silver in silvers.items()
-                for prefix, version in _origins(gold, name, silver).items()
-                for key in portion
-            },
-            metadata={"rows": len(rows)},
+            rows_of(mart, rows, other),
+            remove=files_of(gold, other),
+            cursors=_cursors(inputs, portion, gold.cursors()),
+            marks=_marks(mart, other, before, rows),
+            metadata={"rows": len(rows), "computed": len(portion), "changed": len(other)},
         )
-        counts = {Key(row[0], row[1] if len(on) > 1 else None): row[-1] for row in rows.group_by(on).len().iter_rows()}
+        counts = {key: len(own) for key, own in parts(mart, rows).items()}
         yield Computed(
             rows={key: counts.get(key, 0) for key in portion},
-            read=sum(int(own["num_records"].sum()) for own in files.values()),
-            inputs={name: silver.version for name, silver in silvers.items()},
+            read=read,
+            changed=tuple(other),
+            inputs={table.spec.name: table.version for table in inputs.found()},
         )
 
 
-def _origins(gold: Table, name: str, silver: Table) -> dict[str, int]:
-    """By cursor prefix, the version of Silver that rows are computed from: of other major versions none."""
-    others = computed_elsewhere(gold.cursors(), name, silver)
-    return {f"silver/{silver.spec.name}": silver.version, **dict.fromkeys(others, -1)}
+def everything(inputs: Inputs, gold: Table | None) -> list[Key]:
+    """All table partitions of a mart: those that have an input, and those that are published though they have none."""
+    there = set(stale(inputs.mart, inputs.tables, {}, catalog=inputs.catalog))
+    if gold is not None and inputs.mart.partitioned_by:
+        there.update(keys_of(gold.files()))
+    return sorted(there, key=str)
 
 
-def _input(silver: Table, files: pl.DataFrame, version: Dataset) -> pl.LazyFrame:
-    """The contract's columns; Silver may have more, of a newer one."""
-    return visible(silver.rows(files).select(silver.spec.schema.keys()), version)
+def evaluate(inputs: Inputs, keys: Sequence[Key]) -> tuple[pl.DataFrame, int]:
+    """Rows of table partitions of a mart as its SQL makes them, in the order of the key; and how many rows that read.
 
-
-def run_sql(mart: Mart, inputs: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
-    """Run a mart's SQL over frames that stand for `silver.<name>`; columns come back in the contract's order and types.
-
-    DuckDB asks them for the columns that the SQL is about; no others are read.
+    Each day of a mart that reads the days beside it is computed by itself, from these alone: so it does not depend on
+    which other days are computed with it.
 
     Raises:
-        ContractError: the SQL fails, or its columns are not the contract's.
+        ContractError: as of `compute`.
     """
-    with duckdb.connect(config={"enable_external_access": False}) as connection:
-        connection.execute("SET TimeZone = 'UTC'; CREATE SCHEMA silver")
-        for name, frame in inputs.items():
-            connection.register(f"_{name}", frame)
-            connection.execute(f'CREATE VIEW silver."{name}" AS SELECT * FROM "_{name}"')
-        try:
-            result = pl.DataFrame(connection.sql(mart.sql).to_arrow_table())
-        except duckdb.Error as error:
-            raise _refuse(
-                mart, str(error), "SQL that runs in DuckDB over " + ", ".join(f"silver.{name}" for name in inputs)
-            ) from error
-    wanted = polars_schema(mart.columns)
-    if set(result.columns) != set(wanted):
-        raise _refuse(mart, f"yields {', '.join(result.columns)}", f"the contract's columns: {', '.join(wanted)}")
-    try:
-        result = result.select(pl.col(name).cast(dtype) for name, dtype in wanted.items())
-    except pl.exceptions.PolarsError as error:
-        types = ", ".join(f"{column.name} {describe(column.type)}" for column in mart.columns)
-        raise _refuse(mart, f"a value does not fit: {error}", types) from error
-    for column in mart.columns:
-        if column.required and result[column.name].null_count():
-            raise _refuse(
-                mart, f"{column.name} is null in {result[column.name].null_count()} rows", "a value, as required"
+    mart = inputs.mart
+    beside = any(item.before_days or item.after_days for item in mart.inputs)
+    groups = [[key for key in keys if key.date == date] for date in sorted({key.date for key in keys}, key=str)]
+    found: list[pl.DataFrame] = []
+    read = 0
+    for group in groups if beside else [list(keys)]:
+        frames, count = inputs.read(group)
+        rows = run_sql(mart, frames)
+        if beside:
+            rows = rows.filter(pl.col(DATE_COLUMN) == group[0].date)
+        if strays := [key for key in parts(mart, rows) if key not in set(group)]:
+            raise refuse(
+                mart,
+                f"yields rows of {strays[0]}, which no input row belongs to",
+                "rows of the inputs' own table partitions",
             )
-    if not result.select(mart.merge_key).is_duplicated().any():
-        return result
-    raise _refuse(mart, "yields a key twice", f"one row for each {', '.join(mart.merge_key)}")
+        found.append(rows)
+        read += count
+    return pl.concat(found).sort(mart.merge_key), read
 
 
-def _check_keys(mart: Mart, rows: pl.DataFrame, wanted: pl.DataFrame) -> None:
-    strays = rows.join(wanted, on=list(mart.partitioned_by), how="anti")
-    if not strays.is_empty():
-        found = ", ".join(map(str, strays.select(mart.partitioned_by).row(0)))
-        raise _refuse(
-            mart, f"yields rows of {found}, which no input row belongs to", "rows of the inputs' own table partitions"
-        )
-
-
-def _portions(keys: list[Key], mart: Mart, silvers: Mapping[str, Table]) -> Iterator[list[Key]]:
-    columns = [DATE_COLUMN, REGION_COLUMN][: len(mart.partitioned_by)]
-    sizes: dict[Key, int] = {}
-    for silver in silvers.values():
-        for *key, count in silver.files().group_by(columns).agg(pl.sum("num_records")).iter_rows():
-            found = Key(key[0], key[1] if len(key) > 1 else None)
-            sizes[found] = sizes.get(found, 0) + count
+def portions(keys: Sequence[Key], inputs: Inputs) -> Iterator[list[Key]]:
+    """Table partitions in portions that are computed from a bounded number of rows each."""
+    sizes = inputs.sizes()
     portion: list[Key] = []
     total = 0
     for key in keys:
@@ -164,7 +139,23 @@ def _portions(keys: list[Key], mart: Mart, silvers: Mapping[str, Table]) -> Iter
         yield portion
 
 
-def _refuse(mart: Mart, found: str, expected: str) -> ContractError:
-    return ContractError(
-        f"mart {mart.name}: the SQL {found}", expected=expected, remedy=f"mend the SQL beside {mart.source}"
-    )
+def _cursors(inputs: Inputs, keys: Sequence[Key], known: Mapping[str, int]) -> dict[str, int]:
+    """What table partitions are computed from: versions of tables, of other major versions none; watermark; SQL."""
+    mart, marks = inputs.mart, inputs.watermarks
+    origins = {source(table): table.version for table in inputs.found()}
+    for item in mart.inputs:
+        if (table := inputs.tables[item.table]) is not None:
+            origins |= dict.fromkeys(computed_elsewhere(known, item, table), -1)
+    moved = {cursor_name(prefix, key): version for prefix, version in origins.items() for key in keys}
+    if mart.window is not None:
+        moved |= {cursor_name(WATERMARK, key): fingerprint(mart, key, marks) for key in keys}
+    if not mart.partitioned_by:
+        moved[cursor_name(SQL, WHOLE)] = sql_fingerprint(mart)
+    return moved
+
+
+def _marks(mart: Mart, keys: Sequence[Key], before: pl.DataFrame, after: pl.DataFrame) -> list[str]:
+    """Cursors that say to readers of a mart what has changed in it."""
+    if keys and mart.validity:
+        return [cursor_name("changed", Key(first_difference(mart, before, after), None))]
+    return [cursor_name("changed", key) for key in keys]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 import polars as pl
 
-from dagster_project.contract.model import Dataset, Mart
+from dagster_project.contract.model import Dataset
 from dagster_project.errors import StaleCursorError
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
@@ -56,48 +55,6 @@ def pending_silver(dataset: Dataset, tables: Mapping[str, Table | None], *, with
     keys = (Key(*row) for row in files.select(specs.KEYS).unique(maintain_order=True).iter_rows())
     # What has expired unseen is pending, too: its run fails and says so, instead of a smaller table that looks whole.
     return sorted({*(key for key in keys if not is_in(key, rest)), *expired_unseen(bronze, done)}, key=str)
-
-
-def changed(silver: Table, mart: Mart) -> dict[Key, int]:
-    """By table partition of the mart, the newest Silver version that changed something in it."""
-    newest: dict[Key, int] = {}
-    for key, version in cursor_keys(silver.cursors(), "changed").items():
-        if key.date is not None:
-            own = gold_key(mart, key)
-            newest[own] = max(version, newest.get(own, -1))
-    return newest
-
-
-def gold_key(mart: Mart, key: Key) -> Key:
-    """The mart's table partition that a Silver partition goes into."""
-    return key if len(mart.partitioned_by) > 1 else Key(key.date, None)
-
-
-def pending_gold(mart: Mart, tables: Mapping[str, Table | None]) -> list[Key]:
-    """Table partitions of a mart that are older than the Silver rows they are computed from."""
-    gold = tables[f"gold/{mart.name}"]
-    pending: set[Key] = set()
-    for name in mart.datasets:
-        silver = tables[f"silver/{name}"]  # of the version that serves
-        if silver is None:
-            continue
-        cursors = {} if gold is None else gold.cursors()
-        computed = cursor_keys(cursors, f"silver/{silver.spec.name}")
-        pending.update(key for key, version in changed(silver, mart).items() if computed.get(key, -1) < version)
-        # What was computed from another major version, which does not serve any more, is computed anew.
-        pending.update(key for keys in computed_elsewhere(cursors, name, silver).values() for key in keys)
-    return sorted(pending, key=str)
-
-
-def computed_elsewhere(cursors: Mapping[str, int], name: str, silver: Table) -> dict[str, set[Key]]:
-    """By cursor prefix, a mart's table partitions that were computed from other major versions of a dataset."""
-    own = re.compile(rf"silver/{name}(_v\d+)?")
-    prefixes = {"/".join(cursor.split("/")[:2]) for cursor in cursors if cursor.startswith("silver/")}
-    return {
-        prefix: {key for key, version in cursor_keys(cursors, prefix).items() if version >= 0}
-        for prefix in prefixes - {f"silver/{silver.spec.name}"}
-        if own.fullmatch(prefix)
-    }
 
 
 def still_planned(table: Table, planned: Mapping[Key, int], found: Mapping[Key, int], keys: Iterable[Key]) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import polars as pl
 
 from dagster_project.contract.model import Dataset
 from dagster_project.errors import ExpiredError
 from dagster_project.lake import specs
-from dagster_project.lake.keys import Key, keys_of
+from dagster_project.lake.keys import Key, frame_of, keys_of
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.quality.gate import judge
 from dagster_project.refine.cursors import cursor_name
+from dagster_project.refine.payloads import read_again
 from dagster_project.refine.protect import protect, pseudonymised
 from dagster_project.refine.pseudonyms import PATTERN, Keyring
 from dagster_project.refine.quarantine import PLACE
@@ -42,8 +45,32 @@ def restate(dataset: Dataset, *, storage: Storage) -> dict[Key, int]:
     silver = Table.open(specs.silver(dataset), storage=storage)
     bronze = Table.open(specs.bronze(dataset), storage=storage)
     _refuse_two_secrets(dataset, silver, bronze)
+    restated = _remade(dataset, silver, bronze, silver.files())
+    silver.commit(pl.DataFrame(schema=dict(silver.schema)), cursors={COLUMNS: fingerprint(dataset)})
+    return restated
+
+
+def remake(dataset: Dataset, *, storage: Storage, keys: Collection[Key]) -> dict[Key, int]:
+    """Bring the values of some table partitions of Silver to what Bronze has of their rows; those that it has no longer stay.
+
+    Returns:
+        By table partition, how many rows are other ones now.
+
+    Raises:
+        ConfigurationError: there is no secret, and the contract has columns to be pseudonymised.
+        StaleCursorError: another run works on the same table; the next one goes on.
+    """
+    silver = Table.find(specs.silver(dataset), storage=storage)
+    if silver is None:
+        return {}
+    bronze = Table.open(specs.bronze(dataset), storage=storage)
+    files = silver.files().join(frame_of(keys), on=specs.KEYS, how="semi", nulls_equal=True)
+    return _remade(dataset, silver, bronze, files)
+
+
+def _remade(dataset: Dataset, silver: Table, bronze: Table, files: pl.DataFrame) -> dict[Key, int]:
     restated: dict[Key, int] = {}
-    for portion in _portions(silver):
+    for portion in _portions(files):
         rows = silver.rows(portion).collect(engine="in-memory")
         anew = _from_bronze(dataset, rows, portion, bronze=bronze, silver=silver)
         older = _hidden(dataset, rows.join(anew, on=PLACE, how="anti"), silver)
@@ -63,7 +90,6 @@ def restate(dataset: Dataset, *, storage: Storage) -> dict[Key, int]:
         for date, region, count in changed.group_by(specs.KEYS).len().iter_rows():
             key = Key(date, region)
             restated[key] = restated.get(key, 0) + count
-    silver.commit(pl.DataFrame(schema=dict(silver.schema)), cursors={COLUMNS: fingerprint(dataset)})
     return restated
 
 
@@ -73,13 +99,13 @@ def _from_bronze(
     """What Bronze still has of some rows of Silver, as it would be published today."""
     files = bronze.files().join(portion.select(specs.KEYS).unique(), on=specs.KEYS, how="semi", nulls_equal=True)
     there = place().is_in(rows.select(place()).to_series().implode())
-    found = (
-        bronze.rows(files)
-        .filter(there & (pl.col("_kind") != specs.POISON))
-        .with_columns((pl.col("_kind") == specs.TOMBSTONE).alias("_deleted"))
-        .select(columns_of(dataset, silver, {*bronze.schema, "_deleted"}))
-        .collect(engine="in-memory")
+    stored = bronze.rows(files).filter(there).collect(engine="in-memory")
+    if dataset.reads_payloads:
+        stored = read_again(dataset, stored)
+    known = stored.filter(pl.col("_kind") != specs.POISON).with_columns(
+        (pl.col("_kind") == specs.TOMBSTONE).alias("_deleted")
     )
+    found = known.select(columns_of(dataset, silver, known.columns))
     verdict = judge(dataset, recover(dataset, found))
     # What would break a rule with the values of a column that is new, stays as it was.
     plain = found.join(verdict.bad.select(PLACE), on=PLACE, how="semi")
@@ -118,7 +144,10 @@ def _refuse_two_secrets(dataset: Dataset, silver: Table, bronze: Table) -> None:
         )
 
 
-def _portions(silver: Table) -> list[pl.DataFrame]:
-    files = silver.files().sort(*specs.KEYS, "path")
+def _portions(files: pl.DataFrame) -> list[pl.DataFrame]:
     number = (pl.col("num_records").cum_sum() // _ROWS).alias("_portion")
-    return files.with_columns(number).partition_by("_portion", maintain_order=True, include_key=False)
+    return (
+        files.sort(*specs.KEYS, "path")
+        .with_columns(number)
+        .partition_by("_portion", maintain_order=True, include_key=False)
+    )

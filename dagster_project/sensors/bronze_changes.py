@@ -1,20 +1,30 @@
 """Bronze changes → one Silver + Gold run for each date × region rectangle, derived from the tables' own cursors."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
-from dagster_project.assets.catch_up import catch_up_job_name
+from dagster_project.assets.jobs import (
+    aggregate_job_name,
+    aggregated,
+    by_rectangle,
+    catch_up_job_name,
+    home,
+    refine_job_name,
+)
 from dagster_project.assets.partitions import range_tags
-from dagster_project.contract.model import Catalog, Dataset, Mart
+from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.errors import ConfigurationError
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, rectangles
-from dagster_project.lake.serving import inputs, written
+from dagster_project.lake.serving import written
 from dagster_project.lake.table import Table
-from dagster_project.refine.plan import pending_gold, pending_silver
+from dagster_project.refine.inputs import tables_of
+from dagster_project.refine.plan import pending_silver
 from dagster_project.refine.recover import outdated
+from dagster_project.refine.staleness import pending_gold
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors.kafka_lag import INTERVAL_S, ingest_job_name
 from dagster_project.sensors.launch import Runs
@@ -33,14 +43,6 @@ _RUNS_PER_TICK = 2
 _NO_REGION = ""
 
 
-def refine_job_name(dataset: Dataset) -> str:
-    return f"refine_{dataset.table}"
-
-
-def aggregate_job_name(mart: Mart) -> str:
-    return f"aggregate_{mart.name}"
-
-
 def bronze_changes_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefinition:
     """Requests for whatever is older than its input."""
 
@@ -52,27 +54,30 @@ def bronze_changes_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.Sensor
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def bronze_changes(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
-        tables: dict[str, Table | None] = lake.find(
-            *map(specs.bronze, catalog.datasets),
-            *map(specs.silver, catalog.every_version()),
-            *(specs.gold(mart) for mart in catalog.marts),
-        )
-        shown = inputs(catalog, tables, storage=lake.storage())
-        versions = [item for name in catalog.names() for item in written(catalog, name, storage=lake.storage())]
-        requests: list[dg.RunRequest] = []
-        notes: list[str] = []
+        storage = lake.storage()
+        tables = lake.find(*map(specs.bronze, catalog.datasets), *map(specs.silver, catalog.every_version()))
+        shown = tables_of(catalog.marts, catalog, storage=storage)
+        stale = {mart.name: pending_gold(mart, shown, catalog=catalog) for mart in catalog.marts}
+        versions = [item for name in catalog.names() for item in written(catalog, name, storage=storage)]
         runs = Runs(context.instance)
         live = {dataset.name for dataset in catalog.datasets if runs.running(ingest_job_name(dataset)) is not None}
-        for job_name, candidates, master in _work(catalog, versions, tables, shown, live):
-            if not candidates:
+        refining = list(_refining(catalog, versions, tables, stale, live))
+        caught_up = {item.job_name for item in refining if item.master is None}
+        requests: list[dg.RunRequest] = []
+        notes: list[str] = []
+        for work in [*refining, *_aggregating(catalog, shown, stale, live)]:
+            if not work.requests or work.master in caught_up:
                 continue
-            if master is not None and (run := runs.running(master)) is not None:
-                notes.append(f"{master} is doing it ({run.run_id[:8]})")
+            if work.awaits:
+                notes.append(f"{work.job_name} waits for {work.awaits}")
                 continue
-            if (wait := runs.reason_to_wait(job_name)) is not None:
+            if work.master is not None and (run := runs.running(work.master)) is not None:
+                notes.append(f"{work.master} is doing it ({run.run_id[:8]})")
+                continue
+            if (wait := runs.reason_to_wait(work.job_name)) is not None:
                 notes.append(wait)
                 continue
-            requests.extend(candidates[:_RUNS_PER_TICK])
+            requests.extend(work.requests[:_RUNS_PER_TICK])
         return (
             dg.SensorResult(run_requests=requests)
             if requests
@@ -82,39 +87,76 @@ def bronze_changes_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.Sensor
     return bronze_changes
 
 
-def _work(
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """Runs of one job that would bring a part of everything up to date.
+
+    Attributes:
+        master: the job that does the same while it runs.
+        awaits: a mart that is to be brought up to date first.
+    """
+
+    job_name: str
+    requests: list[dg.RunRequest]
+    master: str | None = None
+    awaits: str = ""
+
+
+def _refining(
     catalog: Catalog,
     versions: Iterable[Dataset],
     tables: Mapping[str, Table | None],
-    shown: Mapping[str, Table | None],
+    stale: Mapping[str, list[Key]],
     live: Collection[str],
-) -> Iterator[tuple[str, list[dg.RunRequest], str | None]]:
-    """By job, the runs that would bring everything up to date; and the job that does the same while it runs.
+) -> Iterator[_Work]:
+    """For each dataset, what brings its Silver up to date, and the marts that are computed with it.
 
     Args:
         versions: of datasets, that are written.
-        shown: the tables as marts read them.
+        stale: by mart, the table partitions that are older than their input.
         live: datasets whose Bronze is being filled; one run follows it, instead of one for each commit.
     """
     for dataset in versions:
         master = catch_up_job_name(dataset)
-        keys = set(pending_silver(dataset, tables))
-        for mart in by_rectangle(catalog, dataset):
-            keys.update(pending_gold(mart, shown))
+        keys = set(pending_silver(dataset, tables)).union(
+            *(stale[mart.name] for mart in by_rectangle(catalog, dataset))
+        )
         gained = _outdated(dataset, tables[f"silver/{dataset.table}"])
-        if gained or len(keys) > _BACKLOG or Key(None, None) in keys or (keys and dataset.name in live):
-            yield master, [dg.RunRequest(job_name=master)], None
-            continue
         refine = _range_runs(refine_job_name(dataset), keys, regions=dataset.regions)
-        if len(refine) > _RUNS_PER_TICK:
-            yield master, [dg.RunRequest(job_name=master)], None
-            continue
-        yield refine_job_name(dataset), refine, master
-        for mart in catalog.marts_of(dataset.name) if dataset not in catalog.successors else ():
-            if len(mart.partitioned_by) == 1:
-                dates = {Key(key.date, _NO_REGION) for key in pending_gold(mart, shown)}
-                job_name = aggregate_job_name(mart)
-                yield job_name, _range_runs(job_name, dates, regions=(_NO_REGION,)), master
+        scattered = len(keys) > _BACKLOG or len(refine) > _RUNS_PER_TICK
+        if gained or scattered or Key(None, None) in keys or (keys and dataset.name in live):
+            yield _Work(job_name=master, requests=[dg.RunRequest(job_name=master)])
+        else:
+            yield _Work(job_name=refine_job_name(dataset), requests=refine, master=master)
+
+
+def _aggregating(
+    catalog: Catalog, tables: Mapping[str, Table | None], stale: Mapping[str, list[Key]], live: Collection[str]
+) -> Iterator[_Work]:
+    """What brings marts up to date that have a job of their own.
+
+    A mart goes on without what it reads being up to date while events arrive, as that may never be the case then.
+    """
+    for mart in aggregated(catalog):
+        job_name, keys = aggregate_job_name(mart), stale[mart.name]
+        dated = {Key(key.date, key.region or _NO_REGION) for key in keys if key.date is not None}
+        ranges = _range_runs(job_name, dated, regions=mart.regions or (_NO_REGION,))
+        # One run without a range does all that waits: a dimension has none, and a backlog would be too many.
+        whole = [dg.RunRequest(job_name=job_name)] if keys else []
+        owner = home(catalog, mart)
+        yield _Work(
+            job_name=job_name,
+            requests=whole if not ranges or len(ranges) > _RUNS_PER_TICK else ranges,
+            master=None if owner is None else catch_up_job_name(owner),
+            awaits=next(
+                (
+                    f"gold/{name}"
+                    for name in mart.marts
+                    if tables[f"gold/{name}"] is None or (stale[name] and catalog.origins(mart).isdisjoint(live))
+                ),
+                "",
+            ),
+        )
 
 
 def _outdated(dataset: Dataset, silver: Table | None) -> bool:
@@ -127,12 +169,3 @@ def _outdated(dataset: Dataset, silver: Table | None) -> bool:
 def _range_runs(job_name: str, keys: set[Key], *, regions: tuple[str, ...]) -> list[dg.RunRequest]:
     covering = rectangles(keys, regions=regions, most=_KEYS_PER_RUN)
     return [dg.RunRequest(job_name=job_name, tags=range_tags(rectangle)) for rectangle in covering]
-
-
-def by_rectangle(catalog: Catalog, dataset: Dataset) -> list[Mart]:
-    """Marts with the dataset's own table partitions, computed in the same run as its Silver; of two versions the older's."""
-    return [
-        mart
-        for mart in catalog.marts_of(dataset.name)
-        if dataset not in catalog.successors and len(mart.partitioned_by) > 1 and mart.datasets[0] == dataset.name
-    ]

@@ -21,10 +21,12 @@ from dagster_project.ingest.fetch import Fetched
 from dagster_project.ingest.lateness import cursors_of, measure, newest_events
 from dagster_project.ingest.wire import Decodes
 from dagster_project.lake import specs
+from dagster_project.lake.keys import Key
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine.gold import compute
 from dagster_project.refine.silver import refine
+from dagster_project.refine.staleness import pending_gold
 
 EPOCH = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 CLUSTER, TOPIC_ID = "cluster-1", "AbC_d-9"
@@ -236,6 +238,10 @@ class Lake:
     def compute(self) -> None:
         """Bring Gold up to date."""
         list(compute(self.mart, catalog=self.catalog, storage=self.storage, keys=None))
+
+    def stale(self) -> list[Key]:
+        """Table partitions of the first mart that are older than their input."""
+        return pending_gold(self.mart, self.tables(), catalog=self.catalog)
 
     def live(self) -> dict[str, dict[str, Any]]:
         """Rows of Silver that are not deleted, by key; fails on a doubled one."""

@@ -215,7 +215,7 @@ def test_an_altered_value_of_gold(copy: Lake) -> None:
     first = pl.int_range(pl.len()) == 0
     rewrite(table, lambda rows: rows.with_columns(units=pl.col("units") + pl.when(first).then(1).otherwise(0)))
     key = f"{row['event_date']}/{row['region']}/{row['currency']}"
-    wanted = f"gold/revenue_daily: 1 rows are not what its SQL makes of Silver: {key} (units)"
+    wanted = f"gold/revenue_daily: 1 rows are not what its SQL makes of its inputs: {key} (units)"
     assert verify(copy).problems == (wanted,)
 
 

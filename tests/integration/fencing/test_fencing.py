@@ -27,7 +27,8 @@ from dagster_project.ingest.fetch import Limits
 from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table, TableSpec
-from dagster_project.refine.plan import pending_gold, pending_silver
+from dagster_project.refine.plan import pending_silver
+from dagster_project.refine.staleness import pending_gold
 from dagster_project.settings import REPOSITORY
 from tests import hostile
 from tests.integration.lake import COMMAND_PATIENCE, PATIENCE, PLACE, unique
@@ -193,7 +194,7 @@ def test_of_refines_and_of_computes_at_once_one_writes(scene: Scene, count: int)
         scene.processes.clear()
     found = scene.lake().tables()
     assert pending_silver(scene.dataset, found) == []
-    assert pending_gold(scene.catalog.marts[0], found) == []
+    assert pending_gold(scene.catalog.marts[0], found, catalog=scene.catalog) == []
     silver = scene.table(specs.silver(scene.dataset)).rows().collect()
     assert sorted(silver["id"]) == sorted(f"k{number}" for number in range(EVENTS))
     gold = scene.table(specs.gold(scene.catalog.marts[0])).rows().collect()

@@ -34,8 +34,9 @@ from dagster_project.refine import gold as computing
 from dagster_project.refine import merge as merging
 from dagster_project.refine import release as releasing
 from dagster_project.refine import silver as refining
-from dagster_project.refine.plan import pending_files, pending_gold, progress
+from dagster_project.refine.plan import pending_files, progress
 from dagster_project.refine.quarantine import released_through
+from dagster_project.refine.staleness import pending_gold
 from tests.unit import lateness
 from tests.unit.lakes import Lake, Message, reading, small_catalog, tombstone
 from tests.unit.protocol.topic import AtOnce, ModelTopic, Reader
@@ -450,7 +451,7 @@ class Protocol(RuleBasedStateMachine):
 
     def gold_is_what_it_says_it_was_computed_from(self, silver: Table, gold: Table) -> None:
         of: dict[str, Table | None] = {f"silver/{silver.spec.name}": silver, f"gold/{gold.spec.name}": gold}
-        waiting = set(pending_gold(self.lake.mart, of))
+        waiting = set(pending_gold(self.lake.mart, of, catalog=self.lake.catalog))
         rows = silver.rows().filter(~pl.col("_deleted")).collect()
         expected = {
             Key(*key): (len(part), int(part["level"].sum()))

@@ -14,7 +14,6 @@ from dagster_project.lake.keys import Key
 from dagster_project.lake.table import Table
 from dagster_project.refine import gold
 from dagster_project.refine.gold import compute
-from dagster_project.refine.plan import pending_gold
 from tests.unit.lakes import Lake, reading, tombstone
 
 DAY = dt.date(2026, 1, 1)
@@ -62,17 +61,17 @@ def test_a_partition_that_became_empty_disappears(filled: Lake) -> None:
     (done,) = compute(filled.mart, catalog=filled.catalog, storage=filled.storage, keys=None)
     assert done.rows == {US: 0}
     assert totals(filled) == {(DAY, "eu", 2, 3)}
-    assert pending_gold(filled.mart, filled.tables()) == []
+    assert filled.stale() == []
 
 
 def test_a_mart_of_dates_reads_all_regions(filled: Lake) -> None:
     columns = tuple(column for column in filled.mart.columns if column.name != "region")
     sql = "SELECT event_date, count(*) AS readings, sum(level) AS total FROM silver.readings GROUP BY ALL"
     lake = with_sql(filled, sql, columns=columns, merge_key=("event_date",), partitioned_by=("event_date",))
-    assert pending_gold(lake.mart, lake.tables()) == [Key(DAY, None)]
+    assert lake.stale() == [Key(DAY, None)]
     lake.compute()
     assert lake.gold.rows().select("event_date", "readings", "total").collect().rows() == [(DAY, 3, 8)]
-    assert pending_gold(lake.mart, lake.tables()) == []
+    assert lake.stale() == []
 
 
 def test_a_large_backlog_is_done_in_portions(filled: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

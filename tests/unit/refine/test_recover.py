@@ -12,7 +12,7 @@ import pytest
 
 from dagster_project.contract.model import Column, Constraints, DataType
 from dagster_project.lake import specs
-from dagster_project.refine.plan import changed, pending_gold
+from dagster_project.refine.reach import changes
 from dagster_project.refine.recover import backfill, outdated
 from tests.unit.lakes import Lake, Message, reading, small_catalog, tombstone
 
@@ -71,11 +71,11 @@ def test_silver_is_filled_from_what_was_rescued(lake: Lake) -> None:
 
 
 def test_only_marts_of_partitions_with_a_value_are_older_than_their_input(lake: Lake) -> None:
-    before = changed(lake.silver, lake.mart)
-    assert not pending_gold(lake.mart, lake.tables())
+    before = changes(lake.silver.cursors())
+    assert not lake.stale()
     filled = backfill(gaining(lake, COUPON).dataset, storage=lake.storage)
-    assert set(pending_gold(lake.mart, lake.tables())) == set(filled)
-    assert {key for key, version in changed(lake.silver, lake.mart).items() if version > before[key]} == set(filled)
+    assert set(lake.stale()) == set(filled)
+    assert {key for key, version in changes(lake.silver.cursors()).items() if version > before[key]} == set(filled)
 
 
 def test_it_is_done_once_and_only_where_the_columns_changed(lake: Lake) -> None:

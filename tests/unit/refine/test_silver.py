@@ -22,7 +22,7 @@ from dagster_project.lake.keys import Key
 from dagster_project.lake.table import Table
 from dagster_project.refine import merge, silver
 from dagster_project.refine.cursors import cursor_keys, cursor_name
-from dagster_project.refine.plan import pending_gold, pending_silver, progress, within
+from dagster_project.refine.plan import pending_silver, progress, within
 from tests.unit.lakes import EPOCH, Lake, Message, reading, tombstone
 
 EU, US = Key(dt.date(2026, 1, 1), "eu"), Key(dt.date(2026, 1, 1), "us")
@@ -143,7 +143,7 @@ def test_a_late_row_restates_its_partition_and_no_other(lake: Lake) -> None:
     assert (done.read, done.written, done.superseded) == ({EU: 2}, {EU: 1}, 1)
     assert offsets(lake) == {"a": 0, "b": 1, "c": 3}
     assert paths(lake, "us") == before
-    assert pending_gold(lake.mart, lake.tables()) == [EU]
+    assert lake.stale() == [EU]
 
 
 def test_a_key_that_moves_leaves_its_old_partition(catalog: Catalog, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_key_that_moves_leaves_its_old_partition(catalog: Catalog, tmp_path: P
     lake.arrive(reading(2, "a", at=2, region="us"))
     lake.refine()
     assert {key: row["region"] for key, row in lake.live().items()} == {"a": "us", "b": "eu"}
-    assert pending_gold(lake.mart, lake.tables()) == [EU, US]
+    assert lake.stale() == [EU, US]
 
 
 def test_what_waits_is_named_exactly(lake: Lake) -> None:
@@ -165,11 +165,11 @@ def test_what_waits_is_named_exactly(lake: Lake) -> None:
     list(silver.refine(lake.dataset, storage=lake.storage, keys=[EU]))
     # Deletes belong to every choice.
     assert pending_silver(lake.dataset, lake.tables()) == [US]
-    assert pending_gold(lake.mart, lake.tables()) == [EU]
+    assert lake.stale() == [EU]
     lake.refine()
     lake.compute()
     assert pending_silver(lake.dataset, lake.tables()) == []
-    assert pending_gold(lake.mart, lake.tables()) == []
+    assert lake.stale() == []
 
 
 def test_poison_alone_leaves_nothing_to_do(lake: Lake) -> None:
@@ -186,7 +186,7 @@ def test_a_delete_restates_the_partition_of_its_key(lake: Lake) -> None:
     (done,) = silver.refine(lake.dataset, storage=lake.storage, keys=None)
     assert done.deleted == 1
     assert set(offsets(lake)) == {"b"}
-    assert pending_gold(lake.mart, lake.tables()) == [EU]
+    assert lake.stale() == [EU]
     lake.arrive(reading(3, "a", at=1))  # older than the delete
     lake.refine()
     assert set(offsets(lake)) == {"b"}
