@@ -43,7 +43,7 @@ def demo(
     contract = catalog.dataset(dataset)
     storage = Storage.at(settings.lake_uri)
     kafka.up(settings, report=progress)
-    if registry.is_needed(catalog):
+    if registry.is_needed([contract]):
         registry.up(settings, report=progress)
     servers = kafka.bootstrap_servers(settings)
     for step in admin.plan_all(derived.wanted([contract]), bootstrap_servers=servers):

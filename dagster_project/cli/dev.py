@@ -25,7 +25,7 @@ def dev(port: Annotated[int | None, typer.Option(help="Of the UI; by default 300
     catalog = load_catalog(settings.contracts)
     topics = derived.wanted(catalog.datasets)
     kafka.up(settings, report=progress)
-    if registry.is_needed(catalog):
+    if registry.is_needed(catalog.datasets):
         registry.up(settings, report=progress)
     servers = kafka.bootstrap_servers(settings)
     for step in admin.plan_all(topics, bootstrap_servers=servers):

@@ -27,7 +27,7 @@ def up(
 
     settings = Settings.from_environment()
     broker = kafka.up(settings, brokers=brokers, report=progress)
-    needed = registry.is_needed(load_catalog(settings.contracts))
+    needed = registry.is_needed(load_catalog(settings.contracts).datasets)
     there = registry.up(settings, report=progress) if needed else registry.status(settings)
     _show(broker, there, as_json=as_json)
 

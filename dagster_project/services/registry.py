@@ -6,11 +6,11 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dagster_project.contract.model import Catalog, Dataset
+from dagster_project.contract.model import Dataset
 from dagster_project.errors import ServiceError
 from dagster_project.services import daemon
 from dagster_project.services.daemon import Daemon
@@ -47,9 +47,9 @@ class RegistryStatus:
     log: Path | None
 
 
-def is_needed(catalog: Catalog) -> bool:
-    """Whether a contract's messages name schemas by id."""
-    return any(dataset.topic.wire_format == "confluent" for dataset in catalog.datasets)
+def is_needed(datasets: Iterable[Dataset]) -> bool:
+    """Whether messages of one of them name schemas by id."""
+    return any(dataset.topic.wire_format == "confluent" for dataset in datasets)
 
 
 def registry_url(settings: Settings) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from dagster_project.services import daemon, kafka, state
-from dagster_project.settings import Settings
+from dagster_project.settings import REPOSITORY, Settings
 
 MakeHome = Callable[[], Settings]
 
@@ -27,6 +28,9 @@ def make_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeHome]:
         # As a person may name it: with a blank and beyond ASCII.
         home = tmp_path_factory.mktemp("services") / "Zoë's home"
         homes.append(home)
+        (home / "contracts").mkdir(parents=True)
+        # Its messages name no schema: `up` starts Kafka alone.
+        shutil.copy(REPOSITORY / "contracts" / "orders.odcs.yaml", home / "contracts")
         return Settings(home=home, project=home, lake_uri=str(home / "lake"), bootstrap_servers="")
 
     yield make

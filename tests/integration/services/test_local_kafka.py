@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from dagster_project.errors import ServiceError
 from dagster_project.services import daemon, kafka, state
 from dagster_project.services.ports import LOOPBACK
-from dagster_project.settings import REPOSITORY, Settings
+from dagster_project.settings import Settings
 
 # Far more than a request takes on a busy machine.
 PATIENCE = 30.0
@@ -49,7 +49,7 @@ def broker_process(settings: Settings) -> daemon.Daemon | None:
 
 def lakehouse(settings: Settings, *arguments: str) -> subprocess.Popen[str]:
     """The command in a process group of its own, as a shell gives it to one in the foreground."""
-    environment = os.environ | {"LAKEHOUSE_HOME": str(settings.home), "LAKEHOUSE_PROJECT": str(REPOSITORY)}
+    environment = os.environ | {"LAKEHOUSE_HOME": str(settings.home), "LAKEHOUSE_PROJECT": str(settings.project)}
     environment.pop("KAFKA_BOOTSTRAP_SERVERS", None)
     return subprocess.Popen(
         [sys.executable, "-m", "dagster_project.cli.main", *arguments],

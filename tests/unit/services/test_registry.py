@@ -25,16 +25,15 @@ def state(settings: Settings) -> Path:
     return settings.home / "services" / "registry" / "registry.json"
 
 
-def test_contracts_of_plain_messages_need_none(settings: Settings) -> None:
+def test_one_is_needed_for_messages_that_name_their_schema(settings: Settings) -> None:
     catalog = load_catalog(REPOSITORY / "contracts")
-    orders = catalog.dataset("orders")
+    orders, payments = catalog.dataset("orders"), catalog.dataset("payments")
 
-    assert not registry.is_needed(catalog)
+    assert not registry.is_needed([orders])
     assert registry.registry_of(orders, settings) == ""
-    wired = replace(orders, topic=replace(orders.topic, wire_format="confluent"))
-    assert registry.is_needed(replace(catalog, datasets=(*catalog.datasets, wired)))
+    assert registry.is_needed([orders, payments])
     with pytest.raises(ServiceError, match="no schema registry"):
-        registry.registry_of(wired, settings)
+        registry.registry_of(payments, settings)
 
 
 def test_one_that_is_named_is_used_and_its_password_shown_to_nobody(settings: Settings) -> None:
