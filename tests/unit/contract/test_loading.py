@@ -50,7 +50,7 @@ def test_the_projects_own_contracts_load() -> None:
     assert (orders.slo.freshness, orders.slo.latency) == (dt.timedelta(hours=1), dt.timedelta(minutes=5))
     assert [rule.id for rule in orders.rules] == ["event_not_before_order"]
     assert orders.column("items").type.kind == "list"
-    assert [mart.name for mart in catalog.marts_of("orders")] == ["revenue_daily"]
+    assert "revenue_daily" in {mart.name for mart in catalog.marts_of("orders")}
     with pytest.raises(ContractError, match="no dataset 'order'"):
         catalog.dataset("order")
 
