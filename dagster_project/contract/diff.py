@@ -98,6 +98,8 @@ def _compare_marts(old: Mart, new: Mart) -> Iterator[Change]:
     if old.inputs != new.inputs:
         before, after = (", ".join(map(_spelled, mart.inputs)) or "none" for mart in (old, new))
         yield additive("inputs", f"{before} → {after}", "its columns stay as they are")
+    if old.conformed != new.conformed:
+        yield additive("conformed to", "changed", _OPERATION)
     if old.window != new.window:
         yield additive("window", f"{old.window} → {new.window}", "its columns stay as they are")
     if old.sql != new.sql:

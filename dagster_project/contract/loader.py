@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from dagster_project.contract.conformed import dangling
 from dagster_project.contract.dataset import compile_dataset
 from dagster_project.contract.document import Document, Problem, read, refuse
 from dagster_project.contract.dtypes import describe
@@ -32,6 +33,13 @@ def load_catalog(folder: Path) -> Catalog:
     datasets, successors = _datasets(documents["topic"], problems)
     # A mart over a dataset whose contract is broken would only repeat that contract's problems.
     marts = {} if problems else _marts(documents["table"], datasets, problems)
+    if not problems:
+        # What a mart shares with another is there only once all have been read.
+        problems += [
+            refuse(document.source, document.lines, found).found
+            for document in documents["table"]
+            if (found := list(dangling(marts[_name(document)], marts)))
+        ]
     if problems:
         raise ContractError("\n".join(problems), remedy="mend the contracts named above, then run the command again")
     return Catalog(

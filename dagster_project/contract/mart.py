@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from dagster_project.contract.compiler import Compiler
+from dagster_project.contract.conformed import OPTION, compile_conformed
 from dagster_project.contract.document import Document, Steps
 from dagster_project.contract.mart_inputs import Found, compile_inputs
 from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Column, Dataset, Mart
 from dagster_project.contract.protection import refuse_protection
 
-_MART = ("inputs", "partitionedBy", "validity", "window")
+_MART = ("inputs", "partitionedBy", "validity", "window", OPTION)
 _LAYOUTS = ((DATE_COLUMN, REGION_COLUMN), (DATE_COLUMN,), ())
 _BASE: Steps = ("schema", 0, "customProperties")
 
@@ -57,6 +58,7 @@ def compile_mart(document: Document, *, datasets: Mapping[str, Dataset], marts: 
         days_ahead=found.days_ahead,
         validity=_validity(compiler, options, partitioned_by, {column.name: column for column in columns}),
         window=_window(compiler, options, partitioned_by, found),
+        conformed=compile_conformed(compiler, options),
     )
     compiler.finish()
     return mart

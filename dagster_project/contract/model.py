@@ -271,6 +271,19 @@ class MartInput:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Conformed:
+    """A column of a mart that is the same as one of another mart.
+
+    Of a dimension, which has no table partitions, it is a key: each value is there. Of any other mart it is a measure: over
+    the key columns that both marts have it adds up to the same.
+    """
+
+    column: str
+    mart: str
+    to: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mart:
     """A Gold table: SQL over Silver and other marts, recomputed for whole table partitions.
 
@@ -282,6 +295,7 @@ class Mart:
         days_ahead: days after the last one of its datasets that may have rows.
         validity: columns from when and until when a row of a dimension holds; empty where it has no history.
         window: the step of the watermark that its rows depend on; `None` where they do not.
+        conformed: keys and measures that it shares with other marts.
     """
 
     name: str
@@ -301,6 +315,7 @@ class Mart:
     days_ahead: int = 0
     validity: tuple[str, ...] = ()
     window: dt.timedelta | None = None
+    conformed: tuple[Conformed, ...] = ()
 
     @property
     def datasets(self) -> tuple[str, ...]:
