@@ -20,6 +20,7 @@ from dagster_project.cli import (
     produce,
     quarantine,
     query,
+    rebuild,
     release,
     retire,
     services,
@@ -75,6 +76,7 @@ app.command()(lag.lag)
 app.command()(watermarks.watermarks)
 app.command()(retire.retire)
 app.command()(maintain.maintain)
+app.command()(rebuild.rebuild)
 app.command()(forget.forget)
 app.command()(query.query)
 

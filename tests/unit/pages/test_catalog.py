@@ -76,7 +76,7 @@ def test_a_dataset_says_what_its_contract_says(pages: dict[str, Page]) -> None:
 def test_a_mart_says_which_columns_its_columns_come_from(pages: dict[str, Page]) -> None:
     texts = pages["mart-revenue_daily.html"].texts
     assert "silver/orders" in texts
-    assert "orders.amount" in texts
+    assert "silver.orders.amount" in texts
     assert any("SELECT" in text.upper() for text in texts)
 
 
