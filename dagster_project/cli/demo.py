@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dagster_project.cli.output import console, progress
+from dagster_project.cli.sender import Sender
 from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def demo(
     )
     mart = next(mart for mart in catalog.marts_of(dataset) if len(mart.partitioned_by) > 1)
     times = latency(contract, mart, storage=storage)
-    produced = sender.produced
+    produced = 0 if sender.done is None else sender.done.produced
     figures = {
         "latency_p50_s": None if times is None else times.p50_s,
         "latency_p95_s": None if times is None else times.p95_s,
@@ -94,45 +94,9 @@ def demo(
         raise typer.Exit(1)
 
 
-class Sender(threading.Thread):
-    """Produces beside the pipeline, as a real producer would."""
-
-    def __init__(self, source: Source, settings: Settings, servers: str, limit: int | None) -> None:
-        super().__init__(name="producer", daemon=True)
-        self._arguments = (source, settings, servers, limit)
-        self.produced = 0
-        self.sent = 0
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        from dagster_project.services.registry import registry_of
-        from dagster_project.sources.encoding import encoder_of
-        from dagster_project.sources.producer import publish
-
-        source, settings, servers, limit = self._arguments
-        try:
-            done = publish(
-                source,
-                topic=source.dataset.topic.name,
-                bootstrap=servers,
-                progress_group=source.progress_group,
-                home=settings.home,
-                rate=None,
-                limit=limit,
-                encode=encoder_of(source.dataset, registry=registry_of(source.dataset, settings)),
-                report=self._report,
-            )
-            self.produced = done.produced
-        except BaseException as error:  # noqa: BLE001 raised again in the main thread
-            self.error = error
-
-    def _report(self, there: int) -> None:
-        self.sent = there
-
-
 @contextmanager
 def _producing(source: Source, settings: Settings, servers: str, limit: int | None) -> Generator[Sender]:
-    sender = Sender(source, settings, servers, limit)
+    sender = Sender(source, settings, servers, limit=limit)
     sender.start()
     yield sender
     sender.join()

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dagster_project.cli.output import AsJson, console, error_console, print_json
+from dagster_project.cli.output import AsJson, print_json
+from dagster_project.cli.retail import retail
+from dagster_project.cli.sender import Sender, figures, send_all, tell
 from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+app.command()(retail)
 
 Rate = Annotated[float | None, typer.Option(min=0.001, help="Events per second; by default as fast as possible.")]
 Live = Annotated[bool, typer.Option("--live", help="Event times are now. Each live run is a stream of its own.")]
@@ -90,42 +94,11 @@ def _dataset(settings: Settings, name: str) -> Dataset:
 
 
 def _publish(settings: Settings, source: Source, *, rate: float | None, limit: int | None, as_json: bool) -> None:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from dagster_project.services.kafka import bootstrap_servers
-    from dagster_project.services.registry import registry_of
-    from dagster_project.sources.encoding import encoder_of
-    from dagster_project.sources.producer import publish
 
-    topic = source.dataset.topic.name
     end = len(source) if limit is None else min(limit, len(source))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=error_console) as progress:
-        task = progress.add_task(topic, total=end)
-        done = publish(
-            source,
-            topic=topic,
-            bootstrap=bootstrap_servers(settings),
-            progress_group=source.progress_group,
-            home=settings.home,
-            rate=rate,
-            limit=end,
-            encode=encoder_of(source.dataset, registry=registry_of(source.dataset, settings)),
-            report=lambda there: progress.update(task, completed=min(there, end)),
-        )
+    (done,) = send_all([Sender(source, settings, bootstrap_servers(settings), rate=rate, limit=end)], [end])
     if as_json:
-        print_json(
-            {
-                "topic": done.topic,
-                "produced": done.produced,
-                "skipped": done.skipped,
-                "seconds": round(done.seconds, 3),
-                "events_per_s": round(done.produced / done.seconds),
-                "oracle": done.oracle,
-            }
-        )
-        return
-    there = f", {done.skipped:,} were there already" if done.skipped else ""
-    speed = f"{done.seconds:.1f} s, {done.produced / done.seconds:,.0f} a second"
-    console.print(f"{topic}: {done.produced:,} events sent{there} ({speed})", markup=False, soft_wrap=True)
-    console.print(f"  oracle: {done.oracle}", markup=False, soft_wrap=True)
+        print_json(figures(done))
+    else:
+        tell(done)

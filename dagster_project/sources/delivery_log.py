@@ -65,8 +65,8 @@ def _line(delivery: Delivery) -> bytes:
     number, partition, offset, event = delivery
     key = b"null" if event.key is None else encode_basestring_ascii(event.key.decode()).encode()
     event_time = b"null" if event.event_time is None else b'"%b"' % event.event_time.encode()
-    # The value as it was sent, so that no number changes its digits. What cannot be decoded has none.
-    value = b"null" if event.kind == "decode" else event.value
+    # The value as it was sent, so that no number changes its digits. What cannot be decoded, or is a delete, has none.
+    value = b"null" if event.deletes or event.kind == "decode" else event.value
     verdict = b'"kind":"%b","late":%b,"trouble":"%b"' % (event.kind.encode(), _JSON[event.late], event.trouble.encode())
     return b'{"index":%d,"partition":%d,"offset":%d,%b,"key":%b,"event_time":%b,"value":%b}\n' % (
         number,

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Literal
 
-# valid: a good row, perhaps late. duplicate: an earlier record once more. decode, gate: poison, quarantined at that
-# stage. sample: written by hand, so nobody but the platform judges it.
-Kind = Literal["valid", "duplicate", "decode", "gate", "sample"]
+# valid: a good row, perhaps late. delete: a tombstone. duplicate: an earlier record once more. decode, gate: poison,
+# quarantined at that stage. sample: written by hand, so nobody but the platform judges it.
+Kind = Literal["valid", "delete", "duplicate", "decode", "gate", "sample"]
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -21,10 +21,12 @@ class Event:
 
     Attributes:
         key: the merge key; `None` where the event has none.
-        value: JSON text, or whatever a broken producer sent in its place.
-        event_time: RFC 3339, as in the value; `None` where there is no usable one.
+        value: JSON text, or whatever a broken producer sent in its place; nothing of a delete.
+        event_time: RFC 3339, as in the value; of a delete, when it happened; `None` where there is no usable one.
         late: further behind the newest event time sent so far than the contract allows; the row is kept all the same.
         trouble: what is wrong with poison, in a word.
+        deletes: it has no payload at all, which is not an empty one.
+        sent_at: the record's timestamp, in ms since the epoch; 0 is the moment of sending.
     """
 
     key: bytes | None
@@ -34,6 +36,8 @@ class Event:
     event_time: str | None = None
     late: bool = False
     trouble: str = ""
+    deletes: bool = False
+    sent_at: int = 0
 
 
 def join_key(values: Iterable[object]) -> bytes:

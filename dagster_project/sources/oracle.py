@@ -103,11 +103,11 @@ def expected(records: Iterable[Record]) -> Expected:
     for record in records:
         if record.kind in ("decode", "gate"):
             outcomes[record.place] = record.kind
-        elif record.kind == "sample" or record.key is None:
+        elif record.kind in ("sample", "delete") or record.key is None:
             raise LakehouseError(
-                f"event {record.index} of the delivery log was written by hand",
-                expected="generated events only, of which it is known what must become of them",
-                remedy="keep samples out of a topic that an oracle judges",
+                f"event {record.index} of the delivery log is a {record.kind}",
+                expected="generated rows only, of which it is known what must become of them",
+                remedy="keep samples and deletes out of a topic that this oracle judges",
             )
         else:
             versions[record.key].append(record)

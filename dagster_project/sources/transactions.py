@@ -81,7 +81,8 @@ class TransactionalProducer:
             self._producer.produce(
                 self._topic,
                 key=event.key,
-                value=self._encode(event.value),
+                value=None if event.deletes else self._encode(event.value),
+                timestamp=event.sent_at,
                 headers=list(event.headers),
                 on_delivery=partial(_note_delivery, deliveries, index, event),
             )

@@ -1,4 +1,4 @@
-"""Real parts that all integration tests share: one Kafka broker and one S3 server."""
+"""Real parts that all integration tests share: one Kafka broker, one schema registry and one S3 server."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 import s3fs
 
 from dagster_project.services import kafka
+from dagster_project.services import registry as registry_service
 from dagster_project.services.ports import LOOPBACK
 from dagster_project.settings import REPOSITORY, Settings
 from tests.integration.lake import PATIENCE, Lake, free_port, own_lake
@@ -32,6 +33,22 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield kafka.up(settings, brokers=1).bootstrap_servers
     finally:
         kafka.down(settings)
+
+
+@pytest.fixture(scope="session")
+def registry_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    home = tmp_path_factory.mktemp("registry")
+    settings = Settings(home=home, project=REPOSITORY, lake_uri=str(home / "lake"), bootstrap_servers="")
+    try:
+        registry_service.up(settings, report=print)
+        yield settings
+    finally:
+        registry_service.down(settings)
+
+
+@pytest.fixture(scope="session")
+def registry(registry_settings: Settings) -> str:
+    return registry_service.registry_url(registry_settings)
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def test_late_rows_count_once() -> None:
 
 
 def test_samples_are_nothing_it_can_judge() -> None:
-    with pytest.raises(LakehouseError, match="written by hand"):
+    with pytest.raises(LakehouseError, match="is a sample"):
         expected([record(0, kind="sample")])
 
 
