@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -36,7 +36,7 @@ class Arrived:
 
 
 @pytest.fixture(scope="module")
-def arrived(make_lake: Callable[[str], Lake], registry: str) -> Mapping[str, Arrived]:
+def arrived(make_lake: Callable[[str], Lake], registry: str) -> Iterator[Mapping[str, Arrived]]:
     found: dict[str, Arrived] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(PSEUDONYM_KEYS, SECRET)
@@ -48,7 +48,7 @@ def arrived(make_lake: Callable[[str], Lake], registry: str) -> Mapping[str, Arr
             lake.ingest()
             lake.refine()
             found[name] = Arrived(lake=lake, sent=deliveries(published.oracle))
-    return found
+        yield found
 
 
 @STREAM
@@ -60,7 +60,7 @@ def test_silver_is_the_oracle(arrived: Mapping[str, Arrived], name: str) -> None
         found = found.with_columns(pl.coalesce("event_time", "_kafka_timestamp").alias("event_time"))
     # What is confidential is a pseudonym; what it stands for is judged elsewhere.
     columns = [column.name for column in arrived[name].lake.dataset.columns if not column.protection]
-    columns += ["event_date", "_kafka_partition", "_kafka_offset", "_deleted"]
+    columns += ["event_date", "_kafka_partition", "_kafka_offset", "_deleted", "_late_us"]
     renamed = wanted.rename(columns={column.removeprefix("_"): column for column in columns if column[0] == "_"})
     expected = [plain(row) for row in renamed[columns].astype(object).to_dict("records")]
     rows = [plain(row) for row in found.sort(key).select(columns).to_dicts()]
