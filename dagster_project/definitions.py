@@ -12,6 +12,7 @@ from dagster_project.assets.jobs import aggregate_job_name, aggregated, by_recta
 from dagster_project.assets.maintenance import maintenance_assets, maintenance_jobs, maintenance_schedule
 from dagster_project.assets.silver import silver_asset
 from dagster_project.checks.accounting import accounting_check
+from dagster_project.checks.conformed import conformed_checks
 from dagster_project.checks.freshness import freshness_checks
 from dagster_project.checks.retention import retention_check
 from dagster_project.contract.loader import load_catalog
@@ -22,6 +23,7 @@ from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors.accounting import accounting_sensor, verify_job_name
 from dagster_project.sensors.bronze_changes import bronze_changes_sensor
+from dagster_project.sensors.conformed import conformed_sensor
 from dagster_project.sensors.freshness import freshness_sensor
 from dagster_project.sensors.kafka_lag import ingest_job_name, kafka_lag_sensor
 from dagster_project.sensors.outbox import outbox_sensor
@@ -34,6 +36,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
     freshness = {dataset.name: freshness_checks(dataset) for dataset in catalog.datasets}
     versions = catalog.every_version()
     accounting = {version.table: accounting_check(version, catalog=catalog) for version in versions}
+    conformed = [check for mart in catalog.marts for check in conformed_checks(mart, catalog=catalog)]
     retention = {dataset.name: retention_check(dataset) for dataset in catalog.datasets}
     ingest = {
         dataset.name: dg.define_asset_job(
@@ -59,14 +62,18 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
                 asset_key("silver", version.table),
                 *(asset_key("gold", mart.name) for mart in by_rectangle(catalog, version)),
             )
-            # Sensors tell of freshness and of the account; a run that has just written would only repeat it.
-            - dg.AssetSelection.checks(freshness[version.name], accounting[version.table]),
+            # Sensors tell of these; a run that has just written would only repeat it.
+            - dg.AssetSelection.checks(freshness[version.name], accounting[version.table], *conformed),
             tags=BOUNDED,
         )
         for version in versions
     }
     aggregate = {
-        mart.name: dg.define_asset_job(aggregate_job_name(mart), selection=[asset_key("gold", mart.name)], tags=BOUNDED)
+        mart.name: dg.define_asset_job(
+            aggregate_job_name(mart),
+            selection=dg.AssetSelection.assets(asset_key("gold", mart.name)) - dg.AssetSelection.checks(*conformed),
+            tags=BOUNDED,
+        )
         for mart in aggregated(catalog)
     }
     publish = [
@@ -88,7 +95,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
             *(gold_asset(mart, catalog=catalog, uri=settings.lake_uri) for mart in catalog.marts),
             *maintenance_assets(catalog, usd_per_gb_month=settings.storage_usd_per_gb_month),
         ],
-        asset_checks=[*freshness.values(), *accounting.values(), *retention.values()],
+        asset_checks=[*freshness.values(), *accounting.values(), *retention.values(), *conformed],
         jobs=[
             *ingest.values(),
             *verify.values(),
@@ -105,6 +112,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
             outbox_sensor(catalog, jobs=publish),
             freshness_sensor(catalog),
             retention_sensor(catalog),
+            conformed_sensor(catalog),
             accounting_sensor(catalog, jobs=verify.values()),
         ],
         resources={

@@ -98,7 +98,7 @@ def of(lake: Lake) -> Account:
 
 
 def test_any_order_and_batching_gives_the_same_rows(catalog: Catalog) -> None:
-    @settings(max_examples=20)
+    @settings(max_examples=12)
     @given(deliveries())
     def check(batches: list[list[Message]]) -> None:
         with tempfile.TemporaryDirectory() as folder:
