@@ -15,6 +15,9 @@ import pytest
 from dagster_project.accounting.conformed import check_conformed
 from dagster_project.lake import specs
 from dagster_project.lake.table import Table
+from dagster_project.lifecycle.erase import erase
+from dagster_project.lifecycle.find import find
+from dagster_project.lifecycle.subject import Subject
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors.conformed import conformed_sensor
 from dagster_project.settings import PSEUDONYM_KEYS
@@ -81,6 +84,15 @@ def test_after_a_delete_nobody_is_known(shop: Shop) -> None:
     shop.compute()
     assert revenue(shop)[2, "unknown"] == Decimal("12.00")
     assert (2, "business") not in revenue(shop)
+
+
+def test_who_is_forgotten_is_in_no_dimension_and_their_orders_are_of_nobody(shop: Shop) -> None:
+    customers = shop.catalog.dataset("customers")
+    subject = Subject.of(customers, {"customer_id": "a"})
+    found = find(customers, subject, storage=shop.storage)
+    erase(customers, subject, found, by="me", catalog=shop.catalog, storage=shop.storage, report=lambda _: None)
+    assert shop.gold("dim_customer").is_empty()
+    assert revenue(shop) == {(1, "unknown"): Decimal("1.00"), (2, "unknown"): Decimal("14.00")}
 
 
 def test_marts_that_are_computed_agree_and_those_that_wait_are_left_out(shop: Shop) -> None:

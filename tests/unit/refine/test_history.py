@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import tempfile
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from dagster_project.contract.model import Catalog
 from dagster_project.lake.keys import Key
 from dagster_project.lake.query import query
 from dagster_project.lifecycle.erase import erase
+from dagster_project.lifecycle.expiry import expire
 from dagster_project.lifecycle.find import find
 from dagster_project.lifecycle.subject import Subject
 from dagster_project.refine.comparison import compare_rows
@@ -158,6 +160,23 @@ def test_every_version_of_a_subject_is_erased_and_its_deletes(lake: Lake) -> Non
     assert found.rows == {"bronze": 3, "quarantine": 0, "silver": 3}
     erase(lake.dataset, subject, found, by="me", catalog=lake.catalog, storage=lake.storage, report=lambda _: None)
     assert held(lake) == sorted(said[3:], key=str)
+
+
+def test_versions_whose_messages_have_expired_keep_their_place_and_are_missed_if_silver_loses_them(lake: Lake) -> None:
+    said = [Said("a", 0, "eu"), Said("a", 0, "eu"), Said("a", 5, "eu"), Said("a", 9, None), Said("a", DAY, "us")]
+    lake.arrive(*(message(offset, item) for offset, item in enumerate(said)))
+    lake.refine()
+    now = EPOCH + dt.timedelta(days=31, seconds=1)
+    assert [done.places for done in expire(lake.dataset, storage=lake.storage, now=now)] == [
+        {"silver_rows": 2, "superseded": 1}
+    ]
+    lake.arrive(message(5, said[2]))  # of a version that Bronze has no longer
+    lake.refine()
+    found = of(lake)
+    assert (found.problems, found.expired, found.silver_rows, found.superseded, found.tombstones) == ((), 3, 3, 2, 1)
+    rows = lake.silver.rows().filter(pl.col("_kafka_offset") != 0).collect()
+    lake.silver.commit(rows, remove=lake.silver.files(), cursors={})
+    assert of(lake).problems == ("1 offsets are neither in Silver, superseded, nor quarantined: 0/0",)
 
 
 def test_two_major_versions_are_compared_version_by_version(lake: Lake) -> None:
