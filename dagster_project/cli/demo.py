@@ -31,6 +31,7 @@ def demo(
     """Bring a dataset from Kafka to Gold with Dagster's own daemon and sensors, and account for every offset."""
     from dagster_project.accounting.account import account
     from dagster_project.accounting.latency import latency
+    from dagster_project.assets.jobs import by_rectangle
     from dagster_project.cli.watch import wait_for_runs, watch
     from dagster_project.contract.loader import load_catalog
     from dagster_project.lake.storage import Storage
@@ -73,7 +74,7 @@ def demo(
         topic=lambda: broker.topic(contract.topic.name),
         bootstrap_servers=servers,
     )
-    mart = next(mart for mart in catalog.marts_of(dataset) if len(mart.partitioned_by) > 1)
+    mart = by_rectangle(catalog, contract)[0]
     times = latency(contract, mart, storage=storage)
     produced = 0 if sender.done is None else sender.done.produced
     figures = {

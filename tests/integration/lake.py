@@ -85,7 +85,7 @@ class Lake:
             pass
 
     def compute(self) -> None:
-        for mart in self.catalog.marts_of(self.dataset.name):
+        for mart in self.catalog.marts:
             for _ in compute(mart, catalog=self.catalog, storage=self.storage, keys=None):
                 pass
 
@@ -134,8 +134,10 @@ def own_lake(name: str, *, servers: str, uri: str, home: Path) -> Lake:
     catalog = load_catalog(REPOSITORY / "contracts")
     dataset = catalog.dataset(name)
     dataset = replace(dataset, topic=replace(dataset.topic, name=unique(dataset.topic.name)))
+    # With what they read that comes from no dataset; marts of others, too, cannot be computed here.
+    marts = tuple(mart for mart in catalog.marts if catalog.origins(mart) <= {name})
     return Lake(
-        catalog=replace(catalog, datasets=(dataset,), marts=catalog.marts_of(name)),
+        catalog=replace(catalog, datasets=(dataset,), marts=marts),
         dataset=dataset,
         servers=servers,
         storage=Storage.at(uri),

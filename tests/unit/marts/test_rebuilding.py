@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
+from dagster_project.accounting.marts import check_marts
 from dagster_project.contract.model import Catalog
 from dagster_project.lake.table import Table
 from dagster_project.lifecycle.rebuild import Choice, Rebuilt, rebuild_dataset, rebuild_mart
@@ -23,10 +25,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     return world_catalog(tmp_path_factory.mktemp("world"))
 
 
-@pytest.fixture
-def world(tmp_path: Path, project: Catalog) -> World:
-    """Filled step by step, with a delete, a row that broke a rule, and versions out of order."""
-    world = World.at(tmp_path / "lake", catalog=project)
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory, project: Catalog) -> World:
+    """Filled step by step, with a delete, rows that break a rule, and versions out of order."""
+    world = World.at(tmp_path_factory.mktemp("lake"), catalog=project)
     for offset, (day, region) in enumerate([(1, "eu"), (2, "us"), (3, "eu")]):
         world.readings.arrive(
             reading(3 * offset, f"{region}{day}", at=NOON, day=day, region=region, level=day),
@@ -37,6 +39,11 @@ def world(tmp_path: Path, project: Catalog) -> World:
         world.refine()
         world.compute()
     return world
+
+
+@pytest.fixture
+def world(first: World, tmp_path: Path) -> World:
+    return first.copied(tmp_path / "lake")
 
 
 def everything(world: World) -> dict[str, pl.DataFrame]:
@@ -53,7 +60,7 @@ def everything(world: World) -> dict[str, pl.DataFrame]:
 
 def rebuilt(world: World, name: str, origin: str, choice: Choice | None = None) -> dict[str, Rebuilt]:
     chosen = choice or Choice()
-    options = {"catalog": world.catalog, "storage": world.storage, "report": lambda _: None}
+    options: dict[str, Any] = {"catalog": world.catalog, "storage": world.storage, "report": lambda _: None}
     if origin == "gold":
         steps = rebuild_mart(world.catalog.mart(name), chosen, **options)
     else:
@@ -96,10 +103,38 @@ def test_a_mart_that_was_altered_is_made_as_it_was_where_it_was_asked_for(world:
     assert world.rows("same").equals(before)
 
 
+def problems(world: World, name: str = "readings") -> list[str]:
+    found = check_marts(
+        world.catalog.dataset(name),
+        catalog=world.catalog,
+        storage=world.storage,
+        deep=True,
+        thorough=False,
+        report=lambda _: None,
+    )
+    assert found.stale == 0
+    return list(found.problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "rows"),
+    [("facts", "size", 2), ("versions", "total", 3), ("dates", "readings", 2), ("trailing", "total", 6)],
+)
+def test_what_was_altered_is_found(world: World, name: str, column: str, rows: int) -> None:
+    assert problems(world, "others") == []
+    altered(world.gold(name), column, value=77)
+    (found,) = [
+        problem for problem in problems(world, "others" if name == "versions" else "readings") if name in problem
+    ]
+    assert found.startswith(f"gold/{name}: {rows} rows are not what its SQL makes of its inputs: ")
+    assert f"({column})" in found
+
+
 def test_rows_that_no_input_has_go_away(world: World) -> None:
     before = world.rows("same")
     strange = before[:1].with_columns(pl.lit(dt.date(2026, 2, 2)).alias("event_date"))
     world.gold("same").commit(strange, cursors={})
+    assert "2026-02-02/us (not in its inputs)" in "".join(problems(world))
     done = rebuilt(world, "same", "gold")
     assert list(map(str, done["gold/same"].changed)) == ["2026-02-02/us"]
     assert world.rows("same").equals(before)

@@ -86,7 +86,9 @@ def test_days_beside_wait_for_the_watermark_of_the_day_after(world: World) -> No
     arrive(world, 0, 22 * HOUR)
     done = arrive(world, 1, DAY + 3 * HOUR)
     assert done["pairs"] == {"2025-12-31/eu", "2026-01-01/eu", "2026-01-02/eu"}
-    done = arrive(world, 2, 2 * DAY + 5 * HOUR)  # is read by neither, but the watermark has left what the first day reads
+    done = arrive(
+        world, 2, 2 * DAY + 5 * HOUR
+    )  # is read by neither, but the watermark has left what the first day reads
     assert "2026-01-01/eu" in done["pairs"]
     assert "2026-01-01/eu" not in done["hours"]
     assert "2026-01-01/eu" not in arrive(world, 3, 2 * DAY + 9 * HOUR)["pairs"]
