@@ -288,7 +288,7 @@ def test_a_doubled_key_fails_the_check(lake: Lake, tmp_path: Path) -> None:
     lake.arrive(reading(0, "a"), reading(1, "b", level=-1))
     commits = list(refine(lake.dataset, storage=lake.storage, keys=None))
     asset = dg.AssetKey(["silver", "readings"])
-    unique, rate, *gates = checks.results(lake.dataset, lake.silver, commits, asset)
+    unique, rate, _, *gates = checks.results(lake.dataset, lake.silver, commits, asset)
     assert unique.passed
     assert not rate.passed  # one of two rows, and the contract allows one in twenty
     assert rate.metadata["rows_quarantined"].value == 1
