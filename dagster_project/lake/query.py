@@ -67,7 +67,7 @@ def _silver(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.LazyFrame
 def _quarantine(connection: duckdb.DuckDBPyConnection, name: str, version: Dataset, storage: Storage) -> None:
     """One place to look for everything that was held back: what could not be decoded, and what broke a rule."""
     connection.register(f"_quarantine_{name}", _rows(specs.quarantine(version), storage))
-    coordinates = "_kafka_partition, _kafka_offset, _kafka_timestamp, _correlation_id, _batch_id"
+    coordinates = ", ".join(specs.COORDINATES)
     gate = f"""
         SELECT 'gate' AS stage, _reasons AS reasons, {coordinates}, event_date, region, _key, _payload
         FROM "_quarantine_{name}" WHERE {specs.RELEASE} IS NULL

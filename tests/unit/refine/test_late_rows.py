@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 
 from dagster_project.accounting.account import Account, account
+from dagster_project.assets.silver import run_silver
 from dagster_project.checks import silver as checks
 from dagster_project.contract.model import Beyond, Catalog
 from dagster_project.contract.quality import Breaker
@@ -19,6 +20,7 @@ from dagster_project.refine.late import BUCKETS, HORIZON, together
 from dagster_project.refine.quarantine import quarantined
 from dagster_project.refine.release import release
 from dagster_project.refine.silver import Refined, refine
+from dagster_project.resources.lake import LakeResource
 from tests.unit.lakes import Lake, Message, tombstone
 from tests.unit.lateness import event
 
@@ -119,6 +121,22 @@ def test_the_histogram_counts_each_row_that_was_read_once(tmp_path: Path, catalo
     assert both["us"] == {"in time": 1}
     assert both["eu"] == {"in time": 3, "≤ 1 h": 1, "≤ 6 h": 2, "≤ 1 d": 2, "≤ 7 d": 2, "more": 2}
     assert list(both["eu"]) == list(BUCKETS)
+
+
+def test_a_run_says_how_late_its_rows_were_and_up_to_when_they_are_there(tmp_path: Path, catalog: Catalog) -> None:
+    lake = made(tmp_path, catalog, "keep")
+    resource = LakeResource(uri=lake.storage.uri)
+    lake.arrive(event(0, WEEK + 10), event(1, 9, sent=WEEK + 10), event(2, 7, region="us", sent=WEEK + 10))
+    outcome, _ = run_silver(lake.dataset, resource, keys=None, afresh=False)
+    assert outcome.metadata["lateness"].value == {"eu": {"in time": 1, "more": 1}, "us": {"in time": 1}}
+    assert outcome.metadata["beyond_horizon"] == 1
+    assert outcome.metadata["watermarks"].value == {
+        "eu": "2026-01-08 00:00:00+00:00",
+        "us": "2025-12-31 23:57:00+00:00, silent",
+    }
+    again, _ = run_silver(lake.dataset, resource, keys=None, afresh=False)
+    assert (again.metadata["lateness"].value, again.metadata["beyond_horizon"]) == ({}, 0)
+    assert again.metadata["watermarks"] == outcome.metadata["watermarks"]
 
 
 def verdict(lake: Lake, commits: list[Refined]) -> dg.AssetCheckResult:

@@ -27,6 +27,7 @@ from dagster_project.refine.release import release
 from dagster_project.refine.rollout import retire, start, take_over
 from dagster_project.refine.seal import seal
 from dagster_project.refine.silver import refine
+from dagster_project.refine.watermarks import watermarks
 from tests.unit.lakes import (
     CONTRACT,
     EPOCH,
@@ -38,6 +39,7 @@ from tests.unit.lakes import (
     tombstone,
     write_project,
 )
+from tests.unit.lateness import event
 
 LEVEL = "{name: level, logicalType: integer, logicalTypeOptions: {minimum: 0}}"
 # Renamed, of another type, and with a column more.
@@ -275,6 +277,25 @@ def test_rows_that_only_the_newer_version_reads_wait_in_quarantine_while_their_r
     release(newer, storage=lake.storage)
     found = account_of(lake, newer)
     assert (found.problems, found.held, found.silver_rows, found.quarantined) == ((), 0, 4, 2)
+
+
+def test_both_versions_know_how_late_rows_are_and_up_to_when_they_are_there(lake: Lake) -> None:
+    start(lake.catalog, "readings", storage=lake.storage)
+    only_newer = replace(message(2, id="0/2", level=2.5), sent=event(2, 30).sent)
+    lake.arrive(event(0, 60), event(1, 40), only_newer, event(3, 20, region="us"), event(4, 45, level=-1))
+    refine_all(lake)
+    sql = "SELECT _kafka_offset, _late_us // 60000000 FROM {} WHERE _kafka_offset <> 2 ORDER BY 1"
+    assert rows(lake, sql.format("silver.readings_v1")) == [(0, None), (1, 20), (3, None)]
+    # What only the newer version reads was no event when it was measured.
+    assert rows(lake, sql.format("silver.readings_v2")) == [(0, None), (1, 20), (3, None), (4, 15)]
+    assert rows(lake, "SELECT _late_us FROM silver.readings_v2 WHERE _kafka_offset = 2") == [(None,)]
+    assert rows(lake, "SELECT _late_us // 60000000 FROM quarantine.readings WHERE stage = 'gate'") == [(15,)]
+    found = [
+        watermarks(one, Table.open(specs.silver(one), storage=lake.storage))
+        for one in lake.catalog.versions("readings")
+    ]
+    assert found[0] == found[1]
+    assert found[0]["eu"].at == EPOCH + dt.timedelta(minutes=50)
 
 
 def test_the_comparison_counts_and_shows_what_differs_and_hides_what_is_confidential(lake: Lake) -> None:
