@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench bench-rules bench-setup bench-verify contracts help setup demo test dev evolve lint screenshots tutorial chaos clean
+.PHONY: bench bench-rules bench-setup bench-verify contracts help setup demo test dev evolve ledger lint screenshots tutorial chaos clean
 # Byte code makes every start after the first much faster; some CI environments switch it off.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -21,6 +21,9 @@ chaos: setup ## Break the platform in FAULTS=100 ways and compare the tables wit
 
 evolve: setup ## Add a column and promote a major version while EVENTS=1000000 events arrive; nothing is lost, no reader notices
 	.venv/bin/python -m tests.evolution --events $(or $(EVENTS),1000000) --out benchmarks/results/evolve.json
+
+ledger: setup ## Post PAYMENTS=1000000 payments while processes are killed for SECONDS=300; the books balance at every version
+	.venv/bin/python -m tests.ledger --events $(or $(PAYMENTS),1000000) --seconds $(or $(SECONDS),300) --out benchmarks/results/ledger.json
 
 dev: setup ## Kafka, the sensors and Dagster's UI, until Ctrl-C
 	.venv/bin/lakehouse dev

@@ -35,6 +35,10 @@ class ContractError(LakehouseError):
     """A data contract or its SQL is not valid."""
 
 
+class RuleError(LakehouseError):
+    """Rows break a rule of the contract that publishes all of a batch or nothing; nothing was published."""
+
+
 class ServiceError(LakehouseError):
     """A local service cannot be started, stopped or found."""
 

@@ -14,6 +14,6 @@ def asset_key(layer: Layer | Literal["kafka", "dlq", "expiry", "upkeep"], name: 
     return dg.AssetKey([layer, name])
 
 
-def check_name(kind: str, region: str) -> str:
-    """The name of a check of one region, in the characters that Dagster allows."""
-    return f"{kind}_" + "".join(character if character.isalnum() else "_" for character in region)
+def check_name(*parts: str) -> str:
+    """The name of a check, such as its kind and its region, in the characters that Dagster allows."""
+    return "_".join("".join(character if character.isalnum() else "_" for character in part) for part in parts)

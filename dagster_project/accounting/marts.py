@@ -67,7 +67,9 @@ def check_marts(
         inputs = Inputs(
             mart=mart, catalog=catalog, tables={name: item.table for name, item in found.items()}, versions=serve
         )
-        pending = pending_gold(mart, {**inputs.tables, f"gold/{mart.name}": gold.table}, catalog=catalog)
+        pending = pending_gold(
+            mart, {**inputs.tables, f"gold/{mart.name}": gold.table}, catalog=catalog, with_held=True
+        )
         stale += len(pending)
         if gold.table is None:
             continue

@@ -45,16 +45,22 @@ def catch_up_job(dataset: Dataset, *, catalog: Catalog) -> dg.JobDefinition:
     @dg.op(name=f"catch_up_{dataset.table}_tables", retry_policy=RETRIES, pool=f"silver_{dataset.table}")
     def tables(context: dg.OpExecutionContext, lake: LakeResource) -> None:
         untold: list[_Round] = []
+        marts: dict[str, Outcome] = {}
         told = time.monotonic()
         with explained():
             for done in _rounds(dataset, catalog, lake):
                 untold.append(done)
+                marts = done.marts
                 # Told after the tables are current: readers need not wait for the UI.
                 if time.monotonic() - told > TELL_SECONDS:
                     _tell(context, dataset, untold)
                     untold, told = [], time.monotonic()
         if untold:
             _tell(context, dataset, untold)
+        with explained():
+            # All marts were computed in each round, so what the last one was refused for still stands.
+            for outcome in marts.values():
+                outcome.stand()
 
     @dg.job(
         name=catch_up_job_name(dataset),
@@ -94,5 +100,6 @@ def _tell(context: dg.OpExecutionContext, dataset: Dataset, rounds: Sequence[_Ro
         log_partitions(context, asset_key("gold", name), together([done.marts[name] for done in rounds]))
     # After the materializations: a check that is older than the newest one counts as not evaluated.
     commits = [commit for done in rounds for commit in done.commits]
-    for result in checks.results(dataset, rounds[-1].silver.table, commits, silver):
+    of_marts = [result for outcome in rounds[-1].marts.values() for result in outcome.checks]
+    for result in (*checks.results(dataset, rounds[-1].silver.table, commits, silver), *of_marts):
         context.instance.report_runless_asset_event(checks.as_evaluation(result))

@@ -14,6 +14,7 @@ import polars as pl
 from dagster_project.assets.partitions import partition_name, table_key
 from dagster_project.contract.dtypes import describe
 from dagster_project.contract.model import Column, Dataset, Mart
+from dagster_project.errors import RuleError
 from dagster_project.lake.keys import Key
 from dagster_project.lake.storage import Layer
 from dagster_project.lake.table import Table
@@ -108,11 +109,26 @@ class Outcome:
     Attributes:
         touched: by table partition, rows added; 0 where a partition was looked at and nothing was new.
         metadata: of the materialization as a whole.
+        checks: what the rules of a mart say.
+        held: table partitions of a mart that stay as they were, because they would break a rule.
+        refused: why nothing of a mart was published.
     """
 
     table: Table | None
     touched: Mapping[Key, int]
     metadata: Mapping[str, Any]
+    checks: Sequence[dg.AssetCheckResult] = ()
+    held: frozenset[Key] = frozenset()
+    refused: RuleError | None = None
+
+    def stand(self) -> None:
+        """To be called once all else is done and told.
+
+        Raises:
+            RuleError: nothing was published.
+        """
+        if self.refused is not None:
+            raise self.refused
 
     def of_partition(self, key: Key, totals: Mapping[Key, int]) -> dict[str, int]:
         """Metadata of one table partition."""

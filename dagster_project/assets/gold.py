@@ -7,15 +7,25 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project.assets.describe import Outcome, by_hand, chosen_keys, common, report_partitions
+from dagster_project.assets.describe import (
+    Outcome,
+    by_hand,
+    chosen_keys,
+    common,
+    log_partitions,
+    report_partitions,
+)
 from dagster_project.assets.lineage import gold_lineage
 from dagster_project.assets.partitions import mart_mapping, mart_partitions
+from dagster_project.assets.silver import published
+from dagster_project.checks import gold as checks
 from dagster_project.contract.model import Catalog, Mart, MartInput
 from dagster_project.failure import explained
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, in_words
 from dagster_project.naming import asset_key
-from dagster_project.refine.gold import compute
+from dagster_project.refine.audit import RefusedError, held, severities
+from dagster_project.refine.gold import Computed, compute
 from dagster_project.refine.reach import computed
 from dagster_project.resources.lake import LakeResource
 
@@ -30,21 +40,38 @@ def gold_asset(mart: Mart, *, catalog: Catalog, uri: str) -> dg.AssetsDefinition
         description=mart.description,
         partitions_def=mart_partitions(mart),
         deps=[dep for item in mart.inputs for dep in _deps(mart, item, catalog)],
+        check_specs=checks.specs(mart),
+        output_required=False,  # what would break a rule is not materialized
     )
-    def gold(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult[Any]:
+    def gold(
+        context: dg.AssetExecutionContext, lake: LakeResource
+    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         with explained():
             afresh = by_hand(context, whole=not mart.partitioned_by)
             outcome = run_gold(mart, catalog, lake, keys=chosen_keys(context), afresh=afresh)
-        report_partitions(context, outcome)
-        return dg.MaterializeResult(metadata=outcome.metadata)
+        asked = chosen_keys(context) or []
+        if outcome.held.intersection(asked):
+            # Dagster would materialize every partition that the run was asked for.
+            log_partitions(context, context.asset_key, published(outcome, asked=asked, held=outcome.held))
+        elif outcome.refused is None:
+            report_partitions(context, outcome)
+            yield dg.MaterializeResult(metadata=outcome.metadata)
+        yield from outcome.checks
+        with explained():
+            outcome.stand()
 
     return gold
 
 
 def run_gold(mart: Mart, catalog: Catalog, lake: LakeResource, *, keys: Iterable[Key] | None, afresh: bool) -> Outcome:
-    """Compute, and say what was done in the words of the UI."""
+    """Compute, and say what was done in the words of the UI; a batch that is refused is told of, and not raised yet."""
     began = time.process_time()
-    commits = list(compute(mart, catalog=catalog, storage=lake.storage(), keys=keys, afresh=afresh))
+    commits: list[Computed] = []
+    refused: RefusedError | None = None
+    try:
+        commits.extend(compute(mart, catalog=catalog, storage=lake.storage(), keys=keys, afresh=afresh))
+    except RefusedError as error:
+        refused = error
     rows: Counter[Key] = Counter()
     for commit in commits:
         rows.update(commit.rows)
@@ -60,12 +87,21 @@ def run_gold(mart: Mart, catalog: Catalog, lake: LakeResource, *, keys: Iterable
         "computed": in_words(rows, regions=mart.regions),
         "changed": in_words(changed, regions=mart.regions),
         "rows_read": sum(commit.read for commit in commits),
+        "held": in_words({key for commit in commits for key in commit.held}, regions=mart.regions),
         "input_versions": dg.MetadataValue.json(commits[-1].inputs if commits else {}),
         "delta_version": -1 if table is None else table.version,
         "cpu_seconds": round(time.process_time() - began, 3),
         "dagster/column_lineage": gold_lineage(mart, catalog),
     }
-    return Outcome(table=table, touched=rows, metadata=metadata)
+    cursors = {} if table is None else table.cursors()
+    return Outcome(
+        table=table,
+        touched=rows,
+        metadata=metadata,
+        checks=list(checks.results(mart, cursors, commits, refused)),
+        held=frozenset(key for rule in severities(mart) for key in held(cursors, rule)),
+        refused=refused,
+    )
 
 
 def _deps(mart: Mart, item: MartInput, catalog: Catalog) -> Iterator[dg.AssetDep]:

@@ -106,6 +106,13 @@ def _compare_marts(old: Mart, new: Mart) -> Iterator[Change]:
         yield additive("sql", "changed", "its columns stay as they are; their values are for its owner to answer for")
     if old.freshness != new.freshness:
         yield additive("service levels", "changed", _OPERATION)
+    if old.consistency != new.consistency:
+        yield additive("consistency", f"{old.consistency} → {new.consistency}", _OPERATION)
+    if old.append_only and not new.append_only:
+        yield breaking("append-only", "no longer", "rows that were published may change")
+    elif new.append_only and not old.append_only:
+        yield additive("append-only", "from now on", "its columns stay as they are")
+    yield from _compare_rules(old.rules, new.rules)
 
 
 def _spelled(item: MartInput) -> str:

@@ -13,8 +13,9 @@ from dagster_project.contract.document import Document, Steps
 from dagster_project.contract.mart_inputs import Found, compile_inputs
 from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Column, Dataset, Mart
 from dagster_project.contract.protection import refuse_protection
+from dagster_project.contract.publishing import PUBLISHING, compile_publishing
 
-_MART = ("inputs", "partitionedBy", "validity", "window", OPTION)
+_MART = ("inputs", "partitionedBy", "validity", "window", OPTION, *PUBLISHING)
 _LAYOUTS = ((DATE_COLUMN, REGION_COLUMN), (DATE_COLUMN,), ())
 _BASE: Steps = ("schema", 0, "customProperties")
 
@@ -59,6 +60,7 @@ def compile_mart(document: Document, *, datasets: Mapping[str, Dataset], marts: 
         validity=_validity(compiler, options, partitioned_by, {column.name: column for column in columns}),
         window=_window(compiler, options, partitioned_by, found),
         conformed=compile_conformed(compiler, options),
+        **compile_publishing(compiler, columns, options),
     )
     compiler.finish()
     return mart

@@ -12,6 +12,8 @@ from dagster_project.errors import ContractError
 
 WriteMode = Literal["append", "upsert", "history"]
 Format = Literal["json", "avro"]
+# Of a mart that breaks a rule: cp publishes nothing of the batch, ap all but the table partitions that break it.
+Consistency = Literal["cp", "ap"]
 # plain: a message is its value. confluent: before it stand a zero byte and the id of its schema in the registry.
 WireFormat = Literal["plain", "confluent"]
 # What becomes of a column from Silver on; empty: it stays as it is.
@@ -296,6 +298,9 @@ class Mart:
         validity: columns from when and until when a row of a dimension holds; empty where it has no history.
         window: the step of the watermark that its rows depend on; `None` where they do not.
         conformed: keys and measures that it shares with other marts.
+        consistency: what becomes of a batch in which a rule is broken.
+        append_only: rows that were published stay, unchanged.
+        rules: what is measured of staged rows before they are published.
     """
 
     name: str
@@ -316,6 +321,9 @@ class Mart:
     validity: tuple[str, ...] = ()
     window: dt.timedelta | None = None
     conformed: tuple[Conformed, ...] = ()
+    consistency: Consistency = "ap"
+    append_only: bool = False
+    rules: tuple[TableRule, ...] = ()
 
     @property
     def datasets(self) -> tuple[str, ...]:

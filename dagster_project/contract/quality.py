@@ -9,6 +9,8 @@ from typing import Literal
 
 Severity = Literal["warning", "error"]
 Kind = Literal["volume", "nullDrift", "references"]
+# What is measured: each table partition by itself, or all that a run publishes at once.
+Scope = Literal["partition", "batch"]
 Metric = Literal["rowCount", "nullValues", "missingValues", "invalidValues", "duplicateValues", "sql"]
 Value = str | int | float | bool | None
 
@@ -53,6 +55,7 @@ class TableRule:
         pattern: of `invalidValues`, what valid text matches.
         query: of `sql`, a query over `staged` that yields one number.
         percent: the measure is a share of the rows, in percent.
+        scope: `batch` in marts only.
     """
 
     id: str
@@ -63,6 +66,7 @@ class TableRule:
     pattern: str | None = None
     query: str = ""
     percent: bool = False
+    scope: Scope = "partition"
     severity: Severity = "error"
 
 

@@ -13,7 +13,7 @@ from open_data_contract_standard.model import DataQuality, SchemaProperty
 from dagster_project.contract.compiler import Compiler
 from dagster_project.contract.document import Steps
 from dagster_project.contract.model import Column, SqlRule
-from dagster_project.contract.quality import OPERATORS, Bound, Metric, Statistic, TableRule, Value
+from dagster_project.contract.quality import OPERATORS, Bound, Metric, Scope, Statistic, TableRule, Value
 from dagster_project.contract.statistics import compile_statistic
 
 # Of a query, what stands for the table and for the property that it is written at.
@@ -40,8 +40,12 @@ class Rules:
     statistics: tuple[Statistic, ...]
 
 
-def compile_rules(compiler: Compiler, columns: Sequence[Column]) -> Rules:
-    """The rules of a contract's quality items, those of the table and those of its properties."""
+def compile_rules(compiler: Compiler, columns: Sequence[Column], *, scopes: Sequence[Scope] = ("partition",)) -> Rules:
+    """The rules of a contract's quality items, those of the table and those of its properties.
+
+    Args:
+        scopes: what a table rule of this contract may measure.
+    """
     # Rows are judged in the clear, table partitions as Silver has them.
     known = {column.name: column for column in columns if column.protection != "drop"}
     row_rules: list[SqlRule] = []
@@ -57,7 +61,7 @@ def compile_rules(compiler: Compiler, columns: Sequence[Column]) -> Rules:
         elif item.type == "custom":
             row_rules += _row_rule(compiler, path, item)
         elif item.type in (None, "library", "sql"):
-            table_rules += _table_rule(compiler, path, item, column, known)
+            table_rules += _table_rule(compiler, path, item, column, known, scopes=scopes)
         else:
             compiler.problem(path, f"a rule of type {item.type!r}", "type: library, sql or custom")
     none = Bound(operator="mustBe", values=(0.0,))
@@ -96,13 +100,22 @@ def _row_rule(compiler: Compiler, path: Steps, item: DataQuality) -> Iterator[Sq
 
 
 def _table_rule(
-    compiler: Compiler, path: Steps, item: DataQuality, column: str | None, known: Mapping[str, Column]
+    compiler: Compiler,
+    path: Steps,
+    item: DataQuality,
+    column: str | None,
+    known: Mapping[str, Column],
+    *,
+    scopes: Sequence[Scope],
 ) -> Iterator[TableRule]:
     metric = "sql" if item.type == "sql" else item.metric or ""
     arguments: dict[str, Any] = dict(item.arguments or {})
     columns = tuple(arguments.get("properties", ())) or ((column,) if column else ())
     columns = () if metric in _OF_ROWS else columns
     bound = _bound(compiler, path, item)
+    scope = compiler.custom(item.customProperties, path, ("scope",)).get("scope", scopes[0])
+    if scope not in scopes:
+        compiler.problem((*path, "customProperties"), f"scope {scope!r}", "one of " + ", ".join(scopes))
     if problem := _problem(item, metric, arguments, [known.get(name) for name in columns]):
         compiler.problem(path, *problem)
     elif bound is not None:
@@ -116,6 +129,7 @@ def _table_rule(
             pattern=arguments.get("pattern"),
             query=_COLUMN.sub(f'"{column}"' if column else "", _TABLE.sub("staged", item.query or "")),
             percent=item.unit == "percent",
+            scope=scope,
             severity="warning" if item.severity == "warning" else "error",
         )
 

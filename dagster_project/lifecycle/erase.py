@@ -8,7 +8,7 @@ which has read the rows before loses to a commit made here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
 import polars as pl
@@ -84,7 +84,9 @@ def erase(
     for mart in catalog.marts_of(dataset.name):
         report(f"gold/{mart.name}: computed anew")
         before = _paths(specs.gold(mart), storage=storage)
-        until_first(lambda mart=mart: list(compute(mart, catalog=catalog, storage=storage, keys=None)))
+        # Not even an append-only mart keeps what is to be forgotten.
+        shrinking = replace(mart, append_only=False)
+        until_first(lambda mart=shrinking: list(compute(mart, catalog=catalog, storage=storage, keys=None)))
         stale.append((specs.gold(mart), before - _paths(specs.gold(mart), storage=storage)))
     kept: list[str] = []
     for spec in [*layers, *map(specs.gold, catalog.marts_of(dataset.name))]:

@@ -19,6 +19,7 @@ _TEMPLATES = jinja2.Environment(
     lstrip_blocks=True,
 )
 Facts = list[tuple[str, str]]
+_REFUSAL = {"cp": "nothing of the batch is published", "ap": "its table partition stays as it was"}
 _STAYS: dict[WriteMode, str] = {
     "append": "the first delivery",
     "upsert": "the newest version",
@@ -118,12 +119,17 @@ def _mart(mart: Mart, catalog: Catalog) -> str:
         f"{mart.name}: mart",
         item=mart,
         kind="Mart",
-        facts=[("Key", ", ".join(mart.merge_key)), ("Table partitions", " × ".join(mart.partitioned_by) or "none")],
+        facts=[
+            ("Key", ", ".join(mart.merge_key)),
+            ("Table partitions", " × ".join(mart.partitioned_by) or "none"),
+            ("Where a rule is broken", _REFUSAL[mart.consistency]),
+            ("Rows that were published", "stay as they are" if mart.append_only else "may change"),
+        ],
         levels=[("Freshness", duration(mart.freshness))],
         flow=[*flow, Step(name=f"gold/{mart.name}")],
         lines=list(lines(mart.columns)),
         rules=(),
-        table_rules=(),
+        table_rules=mart.rules,
         statistics=(),
         lineage=origins(mart, catalog),
         sql=mart.sql,

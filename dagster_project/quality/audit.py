@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -11,6 +11,8 @@ import polars as pl
 
 from dagster_project.contract.quality import Severity, TableRule
 from dagster_project.errors import ContractError
+
+_NOTHING: Mapping[str, pl.LazyFrame] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +28,13 @@ class Finding:
         return f"{self.rule}: {self.found:g}, must be {self.expected}"
 
 
-def audit(rules: Sequence[TableRule], staged: pl.LazyFrame) -> list[Finding]:
+def audit(
+    rules: Sequence[TableRule], staged: pl.LazyFrame, *, inputs: Mapping[str, pl.LazyFrame] = _NOTHING
+) -> list[Finding]:
     """Measure a table partition as it would be published; rows that are deleted are not in it.
+
+    Args:
+        inputs: what SQL rules may name besides it, such as `silver.payments`.
 
     Raises:
         ContractError: an SQL rule cannot be run, or yields no number.
@@ -39,7 +46,7 @@ def audit(rules: Sequence[TableRule], staged: pl.LazyFrame) -> list[Finding]:
         if rule.metric != "sql"
     }
     found = staged.select(**measures).collect(engine="in-memory").row(0, named=True) if measures else {}
-    found |= dict(_queried([rule for rule in rules if rule.metric == "sql"], staged))
+    found |= dict(_queried([rule for rule in rules if rule.metric == "sql"], staged, inputs))
     return [
         Finding(rule=rule.id, severity=rule.severity, found=found[rule.id], expected=f"{rule.bound}{_unit(rule)}")
         for rule in rules
@@ -72,12 +79,20 @@ def _measure(rule: TableRule) -> pl.Expr:
     return counted.cast(pl.Float64)
 
 
-def _queried(rules: Sequence[TableRule], staged: pl.LazyFrame) -> Iterator[tuple[str, float]]:
+def _queried(
+    rules: Sequence[TableRule], staged: pl.LazyFrame, inputs: Mapping[str, pl.LazyFrame]
+) -> Iterator[tuple[str, float]]:
     if not rules:
         return
     with duckdb.connect(config={"enable_external_access": False}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("staged", staged)
+        for number, (name, frame) in enumerate(inputs.items()):
+            schema, _, table = name.partition(".")
+            connection.register(f"_{number}", frame)
+            connection.execute(
+                f'CREATE SCHEMA IF NOT EXISTS {schema}; CREATE VIEW {schema}."{table}" AS FROM "_{number}"'
+            )
         for rule in rules:
             try:
                 rows = connection.execute(rule.query).fetchall()

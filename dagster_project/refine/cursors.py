@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dagster_project.lake.keys import Key
 
 _NONE = "none"
+# Before the name of a cursor: where a table partition would be if it had not been held back.
+HELD = "held/"
 
 
 def cursor_name(prefix: str, key: Key) -> str:
@@ -23,3 +25,9 @@ def cursor_keys(cursors: Mapping[str, int], prefix: str) -> dict[Key, int]:
             date, _, region = name.removeprefix(f"{prefix}/").partition("/")
             found[Key(None if date == _NONE else dt.date.fromisoformat(date), region or None)] = value
     return found
+
+
+def judged(cursors: Mapping[str, int]) -> dict[str, int]:
+    """Cursors as if what is held back had been published: what needs no other look before its inputs change."""
+    held = {name.removeprefix(HELD): value for name, value in cursors.items() if name.startswith(HELD) and value >= 0}
+    return {**cursors, **held}

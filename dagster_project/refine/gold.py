@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -12,7 +12,9 @@ from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, keys_of
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
-from dagster_project.refine.cursors import cursor_keys, cursor_name
+from dagster_project.quality.audit import Finding
+from dagster_project.refine.audit import Verdict, audited
+from dagster_project.refine.cursors import cursor_keys, cursor_name, judged
 from dagster_project.refine.inputs import Inputs
 from dagster_project.refine.parts import differing, files_of, parts, published, rows_of
 from dagster_project.refine.plan import still_planned, within
@@ -31,16 +33,20 @@ class Computed:
     """What one Gold commit did.
 
     Attributes:
-        rows: by table partition that was computed.
+        rows: by table partition that was computed and is published.
         read: rows of the inputs' files.
         changed: table partitions whose rows are other ones now.
         inputs: the versions that they were computed from.
+        held: by table partition that stays as it was, the rules that it would have broken.
+        warnings: by table partition that is published, rules that it breaks and that only warn.
     """
 
     rows: dict[Key, int]
     read: int
     changed: tuple[Key, ...]
     inputs: dict[str, int]
+    held: Mapping[Key, Sequence[Finding]] = field(default_factory=dict)
+    warnings: Mapping[Key, Sequence[Finding]] = field(default_factory=dict)
 
 
 def compute(
@@ -54,6 +60,7 @@ def compute(
 
     Raises:
         ContractError: the SQL fails, or yields other columns than the contract says.
+        RefusedError: the mart is CP, and what was computed breaks a rule.
         StaleCursorError: another run computes the same mart; it goes on, this one ends.
     """
     inputs = Inputs.find(mart, catalog=catalog, storage=storage)
@@ -63,27 +70,51 @@ def compute(
     # Once more, after Gold: what somebody erases from both is not brought back by this run's own commits.
     inputs = Inputs.find(mart, catalog=catalog, storage=storage)
     planned = dict(gold.cursors())
-    pending = everything(inputs, gold) if afresh else stale(mart, inputs.tables, planned, catalog=catalog)
-    for portion in portions(within(pending, keys), inputs):
+    pending = everything(inputs, gold) if afresh else stale(mart, inputs.tables, judged(planned), catalog=catalog)
+    todo = list(portions(within(pending, keys), inputs))
+    if mart.consistency == "cp" and len(todo) > 1:
+        # More than one commit: all of the batch is measured before any of it is published.
+        for portion in todo:
+            _staged(inputs, gold, portion)
+    for portion in todo:
         for prefix in [*map(source, inputs.found()), SQL]:
             still_planned(gold, cursor_keys(planned, prefix), cursor_keys(gold.cursors(), prefix), portion)
-        rows, read = evaluate(inputs, portion)
-        before = published(gold, portion)
-        other = differing(mart, portion, before, rows)
+        staged = _staged(inputs, gold, portion)
+        before, rows, verdict = staged.before, staged.rows, staged.verdict
+        other = differing(mart, verdict.published, before, rows)
         gold.commit(
             rows_of(mart, rows, other),
             remove=files_of(gold, other),
-            cursors=_cursors(inputs, portion, gold.cursors()),
+            cursors=verdict.cursors(_cursors(inputs, portion, gold.cursors()), gold.cursors()),
             marks=_marks(mart, other, before, rows),
-            metadata={"rows": len(rows), "computed": len(portion), "changed": len(other)},
+            metadata={"rows": len(rows), "computed": len(portion), "changed": len(other), "held": len(verdict.broken)},
         )
         counts = {key: len(own) for key, own in parts(mart, rows).items()}
         yield Computed(
-            rows={key: counts.get(key, 0) for key in portion},
-            read=read,
+            rows={key: counts.get(key, 0) for key in verdict.published},
+            read=staged.read,
             changed=tuple(other),
             inputs={table.spec.name: table.version for table in inputs.found()},
+            held=verdict.broken,
+            warnings=verdict.warnings,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Staged:
+    """Rows as computed, as they are published, and what may be; `read` is of how many rows."""
+
+    rows: pl.DataFrame
+    before: pl.DataFrame
+    verdict: Verdict
+    read: int
+
+
+def _staged(inputs: Inputs, gold: Table, keys: Sequence[Key]) -> _Staged:
+    rows, read = evaluate(inputs, keys)
+    before = published(gold, keys)
+    verdict = audited(inputs.mart, rows, keys, read=lambda some: inputs.read(some)[0], before=before)
+    return _Staged(rows=rows, before=before, verdict=verdict, read=read)
 
 
 def everything(inputs: Inputs, gold: Table | None) -> list[Key]:

@@ -14,7 +14,7 @@ from dagster_project.contract.model import Catalog, Mart, MartInput
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
 from dagster_project.lake.table import Table
-from dagster_project.refine.cursors import cursor_keys, cursor_name
+from dagster_project.refine.cursors import cursor_keys, cursor_name, judged
 from dagster_project.refine.reach import WHOLE, changes, latest_days, newest, newest_as_of
 from dagster_project.refine.windows import PREFIX as WATERMARK
 from dagster_project.refine.windows import fingerprint, seen
@@ -23,14 +23,18 @@ from dagster_project.refine.windows import fingerprint, seen
 SQL = "sql"
 
 
-def pending_gold(mart: Mart, tables: Mapping[str, Table | None], *, catalog: Catalog) -> list[Key]:
+def pending_gold(
+    mart: Mart, tables: Mapping[str, Table | None], *, catalog: Catalog, with_held: bool = False
+) -> list[Key]:
     """Table partitions of a mart that are older than what they are computed from.
 
     Args:
         tables: `gold/<name>` of the mart and of those that it reads, `silver/<name>` of the versions that serve.
+        with_held: also those that are held back, because what they read would break a rule.
     """
     gold = tables.get(f"gold/{mart.name}")
-    return stale(mart, tables, {} if gold is None else gold.cursors(), catalog=catalog)
+    cursors = {} if gold is None else gold.cursors()
+    return stale(mart, tables, cursors if with_held else judged(cursors), catalog=catalog)
 
 
 def stale(mart: Mart, tables: Mapping[str, Table | None], cursors: Mapping[str, int], *, catalog: Catalog) -> list[Key]:
