@@ -164,4 +164,6 @@ def judge(course: Course) -> Verdict:
     problems += differences(books.postings(), expected(sent))
     account = course.account()
     problems += [*account.problems, *([f"{account.unaccounted} offsets unaccounted"] if account.unaccounted else [])]
-    return Verdict(events=len(sent), refused=course.log.read_text().count("refused: "), versions=versions, problems=problems)
+    return Verdict(
+        events=len(sent), refused=course.log.read_text().count("refused: "), versions=versions, problems=problems
+    )
