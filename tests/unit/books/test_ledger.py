@@ -30,7 +30,7 @@ from dagster_project.lifecycle.find import find
 from dagster_project.lifecycle.subject import Subject
 from dagster_project.refine.audit import RefusedError
 from dagster_project.refine.gold import compute
-from dagster_project.refine.plan import pending_gold
+from dagster_project.refine.staleness import pending_gold
 from dagster_project.settings import REPOSITORY, Settings
 from tests.ledger.books import COORDINATES, Books, differences, expected
 from tests.unit.lakes import EPOCH, MART, Lake, Message, write_project
@@ -178,9 +178,8 @@ def test_any_order_and_batching_gives_the_same_ledger_and_each_version_balances(
             assert differences(found, expected(delivered(events))) == []
             in_order = sorted(events, key=lambda one: (one["payment_id"], one["sequence"]))
             assert differences(found, expected(delivered(in_order)), but=tuple(COORDINATES)) == []
-            assert (
-                pending_gold(mart(lake, "ledger"), {"silver/payments": lake.silver, "gold/ledger": table(lake)}) == []
-            )
+            tables = {"silver/payments": lake.silver, "gold/ledger": table(lake)}
+            assert pending_gold(mart(lake, "ledger"), tables, catalog=lake.catalog) == []
 
     check()
 

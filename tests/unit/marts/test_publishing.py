@@ -18,7 +18,7 @@ from dagster_project.lake.keys import Key
 from dagster_project.refine import gold
 from dagster_project.refine.audit import RefusedError, held
 from dagster_project.refine.gold import Computed, compute
-from dagster_project.refine.plan import pending_gold
+from dagster_project.refine.staleness import pending_gold
 from tests.unit.lakes import CONTRACT, MART, SQL, Lake, reading, write_project
 
 DAY = dt.date(2026, 1, 1)
@@ -35,6 +35,10 @@ def ruled(lake: Lake, *rules: TableRule, **changes: Any) -> Lake:
 
 def run(lake: Lake, *, afresh: bool = False) -> list[Computed]:
     return list(compute(lake.mart, catalog=lake.catalog, storage=lake.storage, keys=None, afresh=afresh))
+
+
+def waiting(lake: Lake, *, with_held: bool = False) -> list[Key]:
+    return pending_gold(lake.mart, lake.tables(), catalog=lake.catalog, with_held=with_held)
 
 
 def totals(lake: Lake) -> dict[str, int]:
@@ -60,7 +64,7 @@ def test_of_an_ap_mart_the_table_partition_that_breaks_a_rule_stays_as_it_was(fi
     )
     assert totals(lake) == {"eu": 3, "us": 5}
     # It waits for other rows of Silver, and is told to be stale meanwhile.
-    assert (pending_gold(lake.mart, lake.tables()), pending_gold(lake.mart, lake.tables(), with_held=True)) == (
+    assert (waiting(lake), waiting(lake, with_held=True)) == (
         [],
         [US],
     )
@@ -72,7 +76,7 @@ def test_of_an_ap_mart_the_table_partition_that_breaks_a_rule_stays_as_it_was(fi
     assert (done.rows, done.held) == ({US: 1}, {})
     assert totals(lake) == {"eu": 3, "us": 9}
     assert held(lake.gold.cursors(), "small") == []
-    assert pending_gold(lake.mart, lake.tables(), with_held=True) == []
+    assert waiting(lake, with_held=True) == []
 
 
 def test_of_a_cp_mart_nothing_of_the_batch_is_published(filled: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +91,7 @@ def test_of_a_cp_mart_nothing_of_the_batch_is_published(filled: Lake, monkeypatc
         ):
             run(lake)
         assert lake.gold.version == before
-        assert pending_gold(lake.mart, lake.tables()) == [EU, US]
+        assert waiting(lake) == [EU, US]
     lake.arrive(reading(4, "d", region="us", at=9, level=4))
     lake.refine()
     assert [done.rows for done in run(lake)] == [{EU: 1}, {US: 1}]
