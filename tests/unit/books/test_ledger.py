@@ -50,8 +50,10 @@ Event = dict[str, Any]
 def books_catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     folder = tmp_path_factory.mktemp("books")
     write_project(folder, {"takings.odcs.yaml": TAKINGS, "takings.sql": TAKINGS_SQL})
-    for file in ("payments.odcs.yaml", "marts/ledger.odcs.yaml", "marts/ledger.sql"):
-        shutil.copy(REPOSITORY / "contracts" / file, folder)
+    shutil.copy(REPOSITORY / "contracts" / "payments.odcs.yaml", folder)
+    for name in ("ledger", "account_balances"):
+        for kind in ("odcs.yaml", "sql"):
+            shutil.copy(REPOSITORY / "contracts" / "marts" / f"{name}.{kind}", folder)
     return load_catalog(folder)
 
 
@@ -260,6 +262,36 @@ def test_what_was_posted_is_never_changed_or_taken_out(books: Lake) -> None:
     assert table(books).version == version
     publish(books, afresh=True)
     assert differences(of(books).postings(), before) == []
+
+
+def test_balances_are_the_sums_of_what_was_posted_and_wait_with_the_ledger(books: Lake) -> None:
+    events = [
+        event(1),
+        event(1, 2, "refund", cents=34),
+        event(2, region="us"),
+        event(3, cents=6),
+        event(3, 2, "chargeback"),
+    ]
+    arrive(books, *events)
+    publish(books)
+    publish(books, "account_balances")
+    posted = expected(delivered(events)).groupby(["region", "account", "currency"])[["debit", "credit"]].sum()
+    wanted = {place: (debit, credit, debit - credit) for place, debit, credit in posted.itertuples()}
+    rows = table(books, "account_balances").rows().collect()
+    found = {
+        (row["region"], row["account"], row["currency"]): tuple(
+            int(row[name] * 100) for name in ("debit", "credit", "balance")
+        )
+        for row in rows.to_dicts()
+    }
+    assert found == wanted
+    books.arrive(*sent([event(4), event(4, 3, "refund")]))
+    books.refine()
+    with pytest.raises(RefusedError):
+        publish(books)
+    version = table(books, "account_balances").version
+    publish(books, "account_balances")
+    assert table(books, "account_balances").version == version
 
 
 def test_who_is_forgotten_goes_from_the_ledger_too_and_it_balances_without_them(books: Lake) -> None:
