@@ -145,6 +145,12 @@ def expected(events: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(lines).sort_values("posting_id", ignore_index=True)
 
 
+def balances(postings: pd.DataFrame) -> dict[tuple[str, str, str], tuple[int, int, int]]:
+    """By region, account and currency: debit, credit, and one minus the other."""
+    sums = postings.groupby(["region", "account", "currency"])[[*_MONEY]].sum()
+    return {place: (debit, credit, debit - credit) for place, debit, credit in sums.itertuples()}
+
+
 def differences(found: pd.DataFrame, wanted: pd.DataFrame, *, but: tuple[str, ...] = ()) -> list[str]:
     """How postings differ from what they must be, column by column."""
     problems: list[str] = []
