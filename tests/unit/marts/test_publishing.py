@@ -7,18 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from dagster_project.contract.diff import compare
 from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Mart
 from dagster_project.contract.quality import Bound, TableRule
+from dagster_project.definitions import build
 from dagster_project.errors import ContractError
 from dagster_project.lake.keys import Key
 from dagster_project.refine import gold
 from dagster_project.refine.audit import RefusedError, held
 from dagster_project.refine.gold import Computed, compute
 from dagster_project.refine.staleness import pending_gold
+from dagster_project.settings import Settings
 from tests.unit.lakes import CONTRACT, MART, SQL, Lake, reading, write_project
 
 DAY = dt.date(2026, 1, 1)
@@ -145,6 +148,31 @@ def test_an_append_only_mart_grows_and_never_changes(filled: Lake) -> None:
 
 def replace_sql(lake: Lake, sql: str) -> Lake:
     return replace(lake, catalog=replace(lake.catalog, marts=(replace(lake.mart, sql=sql),)))
+
+
+def test_what_is_held_back_is_not_materialized_and_its_check_stays_red(filled: Lake, tmp_path: Path) -> None:
+    lake = ruled(filled, SMALL)
+    own = Settings(home=tmp_path, project=tmp_path, lake_uri=lake.storage.uri, bootstrap_servers="")
+    repository = build(lake.catalog, own).get_repository_def()
+    asset = dg.AssetKey(["gold", "levels"])
+    check = dg.AssetCheckKey(asset, "small")
+    lake.arrive(reading(2, "c", level=2), reading(3, "d", region="us", level=5))
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def refined(region: str) -> dg.AssetCheckEvaluation | None:
+            run = repository.get_job("refine_readings").execute_in_process(
+                instance=instance, partition_key=f"2026-01-01|{region}"
+            )
+            assert run.success
+            return instance.event_log_storage.get_latest_asset_check_execution_by_key([check])[check].evaluation
+
+        for region, found in (("us", "small: 10, must be less than 10"), ("eu", "held back by an earlier run")):
+            told = refined(region)
+            assert told is not None
+            assert not told.passed
+            assert told.metadata["broken"].value == {"2026-01-01/us": found}
+        assert instance.get_materialized_partitions(asset) == {"2026-01-01|eu"}
+    assert totals(lake) == {"eu": 3, "us": 5}
 
 
 QUALITY = """\

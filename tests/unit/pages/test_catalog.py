@@ -80,6 +80,11 @@ def test_a_mart_says_which_columns_its_columns_come_from(pages: dict[str, Page])
     assert any("SELECT" in text.upper() for text in texts)
 
 
+def test_a_mart_says_its_rules_and_what_a_broken_one_means(pages: dict[str, Page]) -> None:
+    texts = pages["mart-ledger.html"].texts
+    assert {"trial_balance", "nothing of the batch is published", "stay as they are"} <= set(texts)
+
+
 def test_a_text_of_a_contract_stays_a_text(catalog: Catalog, tmp_path: Path) -> None:
     hostile = replace(catalog.datasets[0], description='<script>alert("x")</script>', owners=('"><img src=x>',))
     written = write_pages(replace(catalog, datasets=(hostile, *catalog.datasets[1:])), tmp_path)
