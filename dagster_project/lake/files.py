@@ -7,7 +7,7 @@ import io
 import json
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,6 +19,11 @@ from deltalake.transaction import AddAction
 _ZSTD_LEVEL = 1
 # Encoding releases the interpreter's lock; more threads than cores hide the store's latency.
 _WRITERS = 4
+# What one file holds at most, whatever share of the rows falls into one table partition: a reader or a merge that looks
+# at a file holds some hundred MB. As many rows as compaction puts together, and twice as many bytes, so that what is
+# written here is never small enough to be put together again for ever.
+_FILE_ROWS = 500_000
+_FILE_BYTES = 64 * 1024 * 1024
 _NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -32,7 +37,7 @@ def write_files(
     own_statistics: bool = True,
     data_change: bool = True,
 ) -> list[AddAction]:
-    """Write a frame as one Parquet file a table partition, or one in all where there are none; no reader sees them until the actions are committed.
+    """Write a frame as Parquet files, mostly one a table partition; no reader sees them until the actions are committed.
 
     Args:
         frame: rows, with the partition columns among them.
@@ -43,14 +48,14 @@ def write_files(
     if frame.is_empty():
         return []
 
-    def write(part: tuple[tuple[Any, ...], pl.DataFrame]) -> AddAction:
+    def write(part: tuple[tuple[Any, ...], pl.DataFrame]) -> list[AddAction]:
         keys, rows = part
+        return [put(keys, rows, content) for rows, content in _encoded(rows, own_statistics=own_statistics)]
+
+    def put(keys: tuple[Any, ...], rows: pl.DataFrame, content: bytes) -> AddAction:
         values = {name: None if key is None else str(key) for name, key in zip(partition_by, keys, strict=True)}
         folder = "/".join(f"{name}={value or _NULL_FOLDER}" for name, value in values.items())
         path = "/".join(filter(None, [folder, f"{uuid.uuid4().hex}.parquet"]))
-        buffer = io.BytesIO()
-        rows.write_parquet(buffer, compression="zstd", compression_level=_ZSTD_LEVEL, statistics=own_statistics)
-        content = buffer.getvalue()
         filesystem.pipe_file(f"{uri}/{path}", content)
         return AddAction(
             path=path,
@@ -63,7 +68,20 @@ def write_files(
 
     parts = frame.partition_by(partition_by, as_dict=True, include_key=False) if partition_by else {(): frame}
     with ThreadPoolExecutor(_WRITERS) as pool:
-        return list(pool.map(write, parts.items()))
+        return [action for actions in pool.map(write, parts.items()) for action in actions]
+
+
+def _encoded(rows: pl.DataFrame, *, own_statistics: bool) -> Iterator[tuple[pl.DataFrame, bytes]]:
+    """The rows as Parquet, in halves where one file would be too large."""
+    if len(rows) <= _FILE_ROWS:
+        buffer = io.BytesIO()
+        rows.write_parquet(buffer, compression="zstd", compression_level=_ZSTD_LEVEL, statistics=own_statistics)
+        if buffer.tell() <= _FILE_BYTES or len(rows) == 1:
+            yield rows, buffer.getvalue()
+            return
+    middle = len(rows) // 2
+    yield from _encoded(rows[:middle], own_statistics=own_statistics)
+    yield from _encoded(rows[middle:], own_statistics=own_statistics)
 
 
 def _statistics(rows: pl.DataFrame, columns: Sequence[str]) -> str:
