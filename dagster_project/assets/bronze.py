@@ -10,6 +10,7 @@ import dagster as dg
 from dagster_project.assets.describe import Outcome, common, log_partitions, report_partitions
 from dagster_project.assets.partitions import dataset_partitions
 from dagster_project.checks import bronze as checks
+from dagster_project.checks import skew
 from dagster_project.contract.model import Dataset
 from dagster_project.failure import explained
 from dagster_project.ingest.bronze import Batch, ingest
@@ -61,7 +62,10 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
         description=f"Every message of {dataset.topic.name} as received, with its coordinates and what could be decoded.",
         partitions_def=dataset_partitions(dataset),
         deps=[asset_key("kafka", dataset.name)],
-        check_specs=checks.specs(asset_key("bronze", dataset.name)),
+        check_specs=[
+            *checks.specs(asset_key("bronze", dataset.name)),
+            *skew.specs(dataset, asset_key("bronze", dataset.name)),
+        ],
     )
     def bronze(
         context: dg.AssetExecutionContext, kafka: KafkaResource, lake: LakeResource
@@ -97,9 +101,12 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
             table = lake.find(specs.bronze(dataset))[f"bronze/{dataset.name}"]
             topic = kafka.broker().topic(dataset.topic.name)
         outcome = _outcome(table, rows, batches, topic)
+        if dataset.hot_keys is not None:
+            outcome.metadata["hot_keys"] = skew.hot_keys(dataset, batches)
         report_partitions(context, outcome)
         yield dg.MaterializeResult(metadata=outcome.metadata)
         yield from checks.results(batches, asset_key("bronze", dataset.name))
+        yield from skew.results(dataset, batches, asset_key("bronze", dataset.name))
 
     return bronze
 

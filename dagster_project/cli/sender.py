@@ -40,6 +40,7 @@ class Sender(threading.Thread):
         from dagster_project.services.registry import registry_of
         from dagster_project.sources.encoding import encoder_of
         from dagster_project.sources.producer import publish
+        from dagster_project.sources.salting import keying_of
 
         settings, servers, rate, limit = self._arguments
         dataset = self.source.dataset
@@ -53,6 +54,7 @@ class Sender(threading.Thread):
                 rate=rate,
                 limit=limit,
                 encode=encoder_of(dataset, registry=registry_of(dataset, settings)),
+                keying=keying_of(dataset),
                 report=self._report,
             )
         except BaseException as error:  # noqa: BLE001 raised again in the main thread

@@ -11,6 +11,7 @@ from open_data_contract_standard.model import Server
 
 from dagster_project.contract.compiler import Compiler
 from dagster_project.contract.document import Document, Steps
+from dagster_project.contract.hot_keys import compile_hot_keys
 from dagster_project.contract.model import (
     DATE_COLUMN,
     REGION_COLUMN,
@@ -28,7 +29,7 @@ from dagster_project.contract.quality import Breaker
 from dagster_project.contract.rules import compile_rules
 
 _TOPIC = ("partitions", "replicationFactor", "minInsyncReplicas", "retention", "cleanupPolicy", "wireFormat")
-_DATASET = ("eventTime", "partitionTime", "startDate", "writeMode", "maxBadRate")
+_DATASET = ("eventTime", "partitionTime", "startDate", "writeMode", "maxBadRate", "hotKeys")
 _LATENESS = ("allowedLateness", "latenessHorizon", "beyondHorizon", "idleAfter")
 _BREAKER = ("breakerBadRate", "breakerMinRows", "breakerProbe")
 # Regions are folder names and part of Dagster's partition keys.
@@ -80,9 +81,10 @@ def compile_dataset(document: Document) -> Dataset:
     needed = {region: "region", partition_time: "partition time", event_time: "event time"}
     columns = protect_columns(compiler, columns, key=key, needed=needed)
     rules = compile_rules(compiler, columns)
+    topic = _topic(compiler)
     dataset = Dataset(
         **header,
-        topic=_topic(compiler),
+        topic=topic,
         columns=columns,
         merge_key=key,
         event_time=event_time,
@@ -98,6 +100,7 @@ def compile_dataset(document: Document) -> Dataset:
         statistics=rules.statistics,
         max_bad_rate=_share(compiler, "maxBadRate", options.get("maxBadRate", 0.05)),
         breaker=_breaker(compiler, options),
+        hot_keys=compile_hot_keys(compiler, options, columns=columns, write_mode=write_mode, topic=topic),
         slo=Slo(
             freshness=compiler.sla("freshness", dt.timedelta(hours=1)),
             latency=compiler.sla("latency", dt.timedelta(minutes=5)),

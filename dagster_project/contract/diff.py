@@ -74,6 +74,7 @@ def _compare_datasets(old: Dataset, new: Dataset) -> Iterator[Change]:
         ("max bad rate", old.max_bad_rate, new.max_bad_rate),
         ("breaker", old.breaker, new.breaker),
         ("service levels", old.slo, new.slo),
+        ("hot keys", old.hot_keys, new.hot_keys),
     ):
         if before != after:
             yield additive(path, "changed", _OPERATION)

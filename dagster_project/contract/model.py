@@ -139,6 +139,21 @@ class Slo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HotKeys:
+    """A column of which few values may have a large share of the rows.
+
+    Attributes:
+        column: the Kafka key of the events.
+        values: known to be hot; producers spread their events by a salt.
+        salts: how many Kafka keys each of them has.
+    """
+
+    column: str
+    values: tuple[str, ...] = ()
+    salts: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
     """A Kafka topic and the Bronze and Silver tables that come from it.
 
@@ -156,6 +171,7 @@ class Dataset:
         partition_time: column whose UTC date is the table partition; the event time unless the contract says otherwise.
         stable_partitions: what has the same identity is in the same table partition, so a merge looks only there.
         region: column whose value is the table partition's region; one of `regions`.
+        hot_keys: a column that is watched for uneven values; `None`: nothing is counted.
     """
 
     name: str
@@ -184,6 +200,7 @@ class Dataset:
     lateness_horizon: dt.timedelta | None = None
     beyond_horizon: Beyond = "keep"
     idle_after: dt.timedelta = dt.timedelta(minutes=10)
+    hot_keys: HotKeys | None = None
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)

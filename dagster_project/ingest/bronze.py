@@ -6,7 +6,7 @@ import datetime as dt
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -18,6 +18,7 @@ from dagster_project.ingest import exact
 from dagster_project.ingest.cursor import Cursor, resume
 from dagster_project.ingest.drift import unknown_fields
 from dagster_project.ingest.fetch import Fetched, Limits, publish_offsets, reading
+from dagster_project.ingest.hot_keys import KeyCounts, count_keys
 from dagster_project.ingest.lateness import cursors_of, measure, newest_events
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
@@ -53,6 +54,7 @@ class Batch:
         reasons: of poison, how often each.
         drifted: rows with a field that the contract does not know.
         unknown: these fields, in how many rows each.
+        keys: the most frequent values of the column that the contract calls uneven.
     """
 
     batch_id: int
@@ -67,6 +69,7 @@ class Batch:
     drifted: int
     unknown: dict[str, int]
     seconds: float
+    keys: KeyCounts = field(default_factory=KeyCounts)
 
 
 def ingest(
@@ -129,6 +132,7 @@ def ingest(
                 if fetched.next != cursor.next:
                     after = replace(cursor, next=fetched.next, batch_id=cursor.batch_id + 1)
                     late, moved = measure(dataset, rows, newest)
+                    keys = count_keys(dataset, rows)
                     rows = rows.select(name for name in table.spec.schema if name in rows.columns).with_columns(
                         late,
                         pl.lit(after.batch_id, pl.Int64).alias("_batch_id"),
@@ -141,9 +145,10 @@ def ingest(
                         metadata={"batch_id": after.batch_id, "rows": len(rows)},
                     )
                     newest |= moved
-                    yield _batch(
+                    batch = _batch(
                         dataset, rows, before=cursor, after=after, version=version, seconds=time.monotonic() - began
                     )
+                    yield replace(batch, keys=keys)
                     cursor, active = after, time.monotonic()
                 if not more or (fetched.caught_up and time.monotonic() - active >= idle):
                     break

@@ -75,6 +75,7 @@ def _dataset(dataset: Dataset, catalog: Catalog) -> str:
         ("Allowed lateness", duration(dataset.allowed_lateness)),
         *_horizon(dataset),
         ("Idle, and not waited for, after", duration(dataset.idle_after)),
+        *_hot_keys(dataset),
     ]
     levels: Facts = [
         ("Freshness", duration(dataset.slo.freshness)),
@@ -107,6 +108,13 @@ def _horizon(dataset: Dataset) -> Facts:
         return []
     fate = "kept and counted" if dataset.quarantined_from is None else "quarantined"
     return [("Beyond the lateness horizon", f"more than {duration(dataset.lateness_horizon)} late: {fate}")]
+
+
+def _hot_keys(dataset: Dataset) -> Facts:
+    hot = dataset.hot_keys
+    if hot is None:
+        return []
+    return [("Hot keys", f"{hot.column}: {', '.join(hot.values) or 'none known'}, {hot.salts} salts each")]
 
 
 def _mart(mart: Mart, catalog: Catalog) -> str:

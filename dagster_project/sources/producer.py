@@ -12,6 +12,7 @@ from dagster_project.services.lock import exclusive
 from dagster_project.sources.delivery_log import DeliveryLog, oracle_path
 from dagster_project.sources.encoding import Encode, plain
 from dagster_project.sources.events import Event
+from dagster_project.sources.salting import Keying, by_merge_key
 from dagster_project.sources.transactions import TransactionalProducer
 from dagster_project.topics.patience import topic_id
 
@@ -52,6 +53,7 @@ def publish(
     rate: float | None = None,
     limit: int | None = None,
     encode: Encode = plain,
+    keying: Keying = by_merge_key,
     report: Callable[[int], object] = lambda _: None,
 ) -> Published:
     """Send a stream's events, from the first that the topic does not have yet.
@@ -66,6 +68,7 @@ def publish(
         rate: events per second; `None` is as fast as possible.
         limit: stop where the topic has this many events of the stream; none are made where it has them already.
         encode: makes the message of an event's text, which the delivery log keeps as it is.
+        keying: makes the Kafka key of an event; the delivery log keeps its merge key.
         report: called at the beginning and after each transaction with how many events of the stream the topic has.
 
     Raises:
@@ -77,7 +80,9 @@ def publish(
     log = DeliveryLog(oracle_path(home, topic=topic, topic_id=identity, progress_group=progress_group))
     # Kafka shuts out the older of two producers, but only when it next asks; till then both would write the log.
     with exclusive(log.path.parent / "lock", patience=LOCK_SECONDS):
-        producer = TransactionalProducer(topic=topic, bootstrap=bootstrap, progress_group=progress_group, encode=encode)
+        producer = TransactionalProducer(
+            topic=topic, bootstrap=bootstrap, progress_group=progress_group, encode=encode, keying=keying
+        )
         skipped = producer.next_index
         log.rewind(skipped)
         report(skipped)

@@ -12,6 +12,7 @@ import confluent_kafka as ck
 from dagster_project.sources.delivery_log import Delivery, DeliveryLog
 from dagster_project.sources.encoding import Encode, plain
 from dagster_project.sources.events import Event
+from dagster_project.sources.salting import Keying, by_merge_key
 from dagster_project.topics.patience import LOGGER, bounded, own_errors, patiently
 from dagster_project.topics.transactions import flush, open_producer, transact
 
@@ -35,9 +36,18 @@ class TransactionalProducer:
             producer of the topic took over.
     """
 
-    def __init__(self, *, topic: str, bootstrap: str, progress_group: str, encode: Encode = plain) -> None:
+    def __init__(
+        self,
+        *,
+        topic: str,
+        bootstrap: str,
+        progress_group: str,
+        encode: Encode = plain,
+        keying: Keying = by_merge_key,
+    ) -> None:
         self._topic = topic
         self._encode = encode
+        self._keying = keying
         self._bootstrap = bootstrap
         # Read-committed makes the broker wait until the offsets of an ended transaction are in place.
         consumer = ck.Consumer(
@@ -80,7 +90,7 @@ class TransactionalProducer:
         for index, event in enumerate(events, self.next_index):
             self._producer.produce(
                 self._topic,
-                key=event.key,
+                key=self._keying(index, event),
                 value=None if event.deletes else self._encode(event.value),
                 timestamp=event.sent_at,
                 headers=list(event.headers),

@@ -27,6 +27,7 @@ from dagster_project.services.ports import LOOPBACK
 from dagster_project.settings import REPOSITORY
 from dagster_project.sources.encoding import encoder_of
 from dagster_project.sources.producer import Published, publish
+from dagster_project.sources.salting import keying_of
 from dagster_project.sources.source import Source
 from dagster_project.topics import admin, derived
 from dagster_project.topics.broker import Broker
@@ -65,6 +66,7 @@ class Lake:
             home=self.home,
             limit=limit,
             encode=encoder_of(self.dataset, registry=self.registry),
+            keying=keying_of(self.dataset),
         )
 
     def ingest(self, limits: Limits | None = None) -> list[Batch]:
