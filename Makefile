@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench bench-rules bench-setup bench-verify contracts help setup demo test dev evolve ledger lint screenshots tutorial chaos clean
+.PHONY: bench bench-rules bench-setup bench-skew bench-verify contracts help setup demo test dev evolve ledger lint screenshots tutorial chaos clean
 # Byte code makes every start after the first much faster; some CI environments switch it off.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -56,6 +56,9 @@ bench-verify: setup ## Load ten million events and time `lakehouse verify`
 
 bench-rules: setup ## CPU for judging five million rows by eight rules, beside a scan of them
 	.venv/bin/python -m benchmarks.rules
+
+bench-skew: setup ## Marts over ROWS=3000000 page views with 30 % in one key, beside the same without it
+	.venv/bin/python -m benchmarks.skew $(ROWS)
 
 bench-setup: setup ## Install what the benchmark's peers need, once: .venv-bench, Spark's jars
 	@bash benchmarks/peers/setup.sh

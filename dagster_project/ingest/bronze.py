@@ -145,10 +145,12 @@ def ingest(
                         metadata={"batch_id": after.batch_id, "rows": len(rows)},
                     )
                     newest |= moved
-                    batch = _batch(
-                        dataset, rows, before=cursor, after=after, version=version, seconds=time.monotonic() - began
+                    yield replace(
+                        _batch(
+                            dataset, rows, before=cursor, after=after, version=version, seconds=time.monotonic() - began
+                        ),
+                        keys=keys,
                     )
-                    yield replace(batch, keys=keys)
                     cursor, active = after, time.monotonic()
                 if not more or (fetched.caught_up and time.monotonic() - active >= idle):
                     break
