@@ -100,9 +100,7 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
                     rows, told = Counter(), time.monotonic()
             table = lake.find(specs.bronze(dataset))[f"bronze/{dataset.name}"]
             topic = kafka.broker().topic(dataset.topic.name)
-        outcome = _outcome(table, rows, batches, topic)
-        if dataset.hot_keys is not None:
-            outcome.metadata["hot_keys"] = skew.hot_keys(dataset, batches)
+        outcome = _outcome(dataset, table, rows, batches, topic)
         report_partitions(context, outcome)
         yield dg.MaterializeResult(metadata=outcome.metadata)
         yield from checks.results(batches, asset_key("bronze", dataset.name))
@@ -111,7 +109,7 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
     return bronze
 
 
-def _outcome(table: Table | None, rows: Counter[Key], batches: list[Batch], topic: Topic) -> Outcome:
+def _outcome(dataset: Dataset, table: Table | None, rows: Counter[Key], batches: list[Batch], topic: Topic) -> Outcome:
     cursor = None if table is None else Cursor.from_table(table.cursors())
     reasons = sum((Counter(batch.reasons) for batch in batches), Counter[str]())
     return Outcome(
@@ -129,6 +127,7 @@ def _outcome(table: Table | None, rows: Counter[Key], batches: list[Batch], topi
             "lag": lag(cursor, topic),
             "delta_version": -1 if table is None else table.version,
             "commit_seconds": round(sum(batch.seconds for batch in batches), 3),
+            **({} if dataset.hot_keys is None else {"hot_keys": skew.hot_keys(dataset.hot_keys, batches)}),
         },
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from dagster_project.contract.model import Dataset
+from dagster_project.contract.model import Dataset, HotKeys
 from dagster_project.ingest.bronze import Batch
 from dagster_project.ingest.hot_keys import KeyCounts
 
@@ -43,7 +43,7 @@ def results(dataset: Dataset, batches: Sequence[Batch], asset: dg.AssetKey) -> l
             metadata={
                 "rows": keys.rows,
                 "undeclared": dg.MetadataValue.json(undeclared),
-                "hot_keys": hot_keys(dataset, batches),
+                "hot_keys": hot_keys(dataset.hot_keys, batches),
                 "next": "declare them under hotKeys in the contract, and have their producer salt them"
                 if undeclared
                 else "nothing",
@@ -52,13 +52,12 @@ def results(dataset: Dataset, batches: Sequence[Batch], asset: dg.AssetKey) -> l
     ]
 
 
-def hot_keys(dataset: Dataset, batches: Sequence[Batch]) -> dg.TableMetadataValue:
+def hot_keys(contract: HotKeys, batches: Sequence[Batch]) -> dg.TableMetadataValue:
     """The most frequent keys of these batches, with the share of the rows that each has at least."""
-    declared = dataset.hot_keys.values if dataset.hot_keys else ()
     shares = sum((batch.keys for batch in batches), KeyCounts()).shares(above=_NAMED)
     return dg.MetadataValue.table(
         records=[
-            dg.TableRecord({"key": key, "share": round(share, 4), "declared": key in declared})
+            dg.TableRecord({"key": key, "share": round(share, 4), "declared": key in contract.values})
             for key, share in shares.items()
         ],
         schema=dg.TableSchema(

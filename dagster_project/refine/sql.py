@@ -11,6 +11,7 @@ from dagster_project.contract.dtypes import describe, polars_schema
 from dagster_project.contract.model import Mart
 from dagster_project.errors import ContractError
 from dagster_project.lake.columns import instance
+from dagster_project.refine.macros import MACROS
 
 
 def run_sql(mart: Mart, inputs: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
@@ -26,6 +27,8 @@ def run_sql(mart: Mart, inputs: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
     """
     with duckdb.connect(config={"enable_external_access": False}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
+        for macro in MACROS:
+            connection.execute(macro)
         if is_inexact(
             mart, inputs
         ):  # of several threads each sums a part, and in which order these come together is chance

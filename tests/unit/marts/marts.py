@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-import duckdb
 import polars as pl
 
 from dagster_project.contract.dtypes import TIMESTAMP
-from dagster_project.refine.macros import MACROS
+from dagster_project.contract.loader import load_catalog
+from dagster_project.contract.model import Catalog
+from dagster_project.refine.sql import run_sql
 from dagster_project.settings import REPOSITORY
 
 Row = dict[str, Any]
@@ -89,14 +91,14 @@ def compute(
     """
     known = {"eu": watermark} if isinstance(watermark, dt.datetime) else dict(watermark or {})
     marks = [(dataset, region, moment, False) for dataset in inputs for region, moment in known.items()]
-    tables = {f"silver.{dataset}": frame for dataset, frame in inputs.items()}
-    tables["lake.watermarks"] = pl.DataFrame(marks, schema=_WATERMARKS, orient="row")
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'; CREATE SCHEMA silver; CREATE SCHEMA lake")
-        for macro in MACROS:
-            connection.execute(macro)
-        for number, (table, frame) in enumerate(tables.items()):
-            connection.register(f"_{number}", frame)
-            connection.execute(f"CREATE VIEW {table} AS FROM _{number}")
-        sql = (REPOSITORY / "contracts" / "marts" / f"{name}.sql").read_text("utf-8")
-        return pl.DataFrame(connection.sql(sql).to_arrow_table()).to_dicts()
+    frames = {f"silver.{dataset}": frame.lazy() for dataset, frame in inputs.items()}
+    frames["lake.watermarks"] = pl.LazyFrame(marks, schema=_WATERMARKS, orient="row")
+    mart = next(mart for mart in catalog().marts if mart.name == name)
+    assert set(mart.datasets) == inputs.keys()
+    return run_sql(mart, frames).to_dicts()
+
+
+@functools.cache
+def catalog() -> Catalog:
+    """The project's own contracts."""
+    return load_catalog(REPOSITORY / "contracts")

@@ -49,7 +49,7 @@ def test_a_skewed_batch_is_written_as_files_of_bounded_rows(tmp_path: Path, monk
     table = Table.open(SPEC, storage=Storage.at(str(tmp_path)))
     table.commit(skewed(1_000), cursors={})
     listed = table.files()
-    assert listed["num_records"].max() <= 250
+    assert max(listed["num_records"].to_list()) <= 250
     assert listed.filter(pl.col("event_date") == DAYS[0]).height == 4  # of 900 rows
     assert listed.filter(pl.col("event_date") != DAYS[0]).height == 9  # one a table partition, as ever
     assert ids(table) == list(range(1_000))
@@ -61,7 +61,7 @@ def test_a_file_is_bounded_in_bytes_as_well(tmp_path: Path, monkeypatch: pytest.
     table.commit(skewed(1_000), cursors={})
     sizes = table.files()["size_bytes"]
     assert sizes.sum() > 50_000
-    assert sizes.max() <= 20_000
+    assert max(sizes.to_list()) <= 20_000
     assert ids(table) == list(range(1_000))
 
 
@@ -85,6 +85,6 @@ def test_compaction_keeps_to_the_bound_and_comes_to_an_end(tmp_path: Path, monke
     done = list(compact(SPEC, storage=storage))
     table.refresh()
     assert done
-    assert table.files()["num_records"].max() <= 500
+    assert max(table.files()["num_records"].to_list()) <= 500
     assert table.files().filter(pl.col("event_date") == DAYS[0]).height <= 8  # of 20; 1,800 rows
     assert ids(table) == list(range(2_000))

@@ -78,9 +78,9 @@ def test_an_even_column_and_a_small_run_pass(catalog: Catalog, hot: int, others:
     assert result.passed
 
 
-def test_the_run_names_the_most_frequent_keys_with_their_share(catalog: Catalog) -> None:
+def test_the_run_names_the_most_frequent_keys_with_their_share() -> None:
     keys = KeyCounts.of(pl.Series(["bot"] * 60 + ["shop"] * 40))
-    table = skew.hot_keys(watched(catalog, "bot"), [batch(keys)])
+    table = skew.hot_keys(HotKeys(column="id", values=("bot",)), [batch(keys)])
     assert [record.data for record in table.records] == [
         {"key": "bot", "share": 0.6, "declared": True},
         {"key": "shop", "share": 0.4, "declared": False},
