@@ -37,9 +37,9 @@ def keying_of(dataset: Dataset) -> Keying:
     return key
 
 
-def _value(text: bytes | None, column: str) -> str | None:
+def _value(text: bytes, column: str) -> str | None:
     try:
-        row = None if text is None else json.loads(text)
+        row = json.loads(text)
     except (ValueError, RecursionError):  # poison
         return None
     value = row.get(column) if isinstance(row, dict) else None

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.marts.marts import DAY, MINUTE, Placed, Row, View, compute, orders_frame, utc, views_frame
+from tests.unit.windows.marts import DAY, MINUTE, Placed, Row, View, compute, orders_frame, utc, views_frame
 
 # Days on which clocks change in Europe and in America, ends of months, and a leap day.
 DAYS = [dt.date(2026, 3, 8), dt.date(2026, 3, 29), dt.date(2026, 3, 31), dt.date(2026, 10, 25), dt.date(2028, 2, 29)]

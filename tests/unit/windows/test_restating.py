@@ -16,7 +16,7 @@ from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine.cursors import cursor_name
 from dagster_project.refine.gold import compute
-from tests.unit.marts.marts import DAY, MINUTE, Row, View, catalog, utc, views_frame
+from tests.unit.windows.marts import DAY, MINUTE, Row, View, catalog, utc, views_frame
 
 MARTS = ("traffic_hourly", "sessions", "page_views_by_visitor")
 FIRST = dt.date(2026, 6, 1)

@@ -8,7 +8,7 @@ from collections import defaultdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.marts.marts import Placed, View, compute, orders_frame, utc, views_frame
+from tests.unit.windows.marts import Placed, View, compute, orders_frame, utc, views_frame
 
 PAGES = ["home", "search", "product", "cart", "checkout"]
 MOMENTS = st.sampled_from([utc("2026-06-30 23:59:59"), utc("2026-07-01 00:00:00"), utc("2026-07-01 18:00:00")])

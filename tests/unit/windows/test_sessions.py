@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.marts.marts import DAY, MINUTE, Row, View, compute, utc, views_frame
+from tests.unit.windows.marts import DAY, MINUTE, Row, View, compute, utc, views_frame
 
 FIRST = dt.date(2026, 2, 27)  # the days go over the end of a month
 DAYS = [FIRST + number * DAY for number in range(6)]
