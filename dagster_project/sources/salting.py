@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable
 
 from dagster_project.contract.model import Dataset
 from dagster_project.sources.events import Event
 
-# From an event and its place in the stream.
-Keying = Callable[[int, Event], bytes | None]
+Keying = Callable[[Event], bytes | None]
 
 
-def by_merge_key(_: int, event: Event) -> bytes | None:
+def by_merge_key(event: Event) -> bytes | None:
     """What every version and every delete of a row has alike."""
     return event.key
 
@@ -20,19 +20,21 @@ def by_merge_key(_: int, event: Event) -> bytes | None:
 def keying_of(dataset: Dataset) -> Keying:
     """How a dataset's events are keyed.
 
-    With `hotKeys` by that column, so that what one visitor did stays in order. A declared value has a salt after it, which
-    goes round by the place in the stream: the same stream has the same keys however often it is begun anew. What has no
-    such value keeps its merge key.
+    With `hotKeys` by that column, so that what one visitor did stays in order. A declared value has a salt after it, a hash
+    of the event's merge key: so copies of an event, however often it is sent, are in one Kafka partition. What has no such
+    value keeps its merge key.
     """
     hot = dataset.hot_keys
     if hot is None:
         return by_merge_key
 
-    def key(number: int, event: Event) -> bytes | None:
+    def key(event: Event) -> bytes | None:
         value = _value(event.value, hot.column)
         if value is None:
             return event.key
-        return f"{value}|{number % hot.salts}".encode() if value in hot.values else value.encode()
+        if value not in hot.values:
+            return value.encode()
+        return f"{value}|{zlib.crc32(event.key or event.value) % hot.salts}".encode()
 
     return key
 

@@ -90,7 +90,7 @@ class TransactionalProducer:
         for index, event in enumerate(events, self.next_index):
             self._producer.produce(
                 self._topic,
-                key=self._keying(index, event),
+                key=self._keying(event),
                 value=None if event.deletes else self._encode(event.value),
                 timestamp=event.sent_at,
                 headers=list(event.headers),
