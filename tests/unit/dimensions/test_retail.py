@@ -1,7 +1,7 @@
 """Of a made-up shop the customer dimension and the revenue by segment are those of pandas on the producer's own record."""
 
 # What pandas says of itself gives every result as a series or a frame or a scalar.
-# pyright: reportArgumentType=false, reportCallIssue=false, reportUnknownMemberType=false
+# pyright: reportGeneralTypeIssues=false
 
 from __future__ import annotations
 
