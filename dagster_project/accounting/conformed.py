@@ -13,6 +13,7 @@ from dagster_project.lake.keys import Key, frame_of
 from dagster_project.lake.serving import serving
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
+from dagster_project.refine.reach import readers
 from dagster_project.refine.staleness import pending_gold
 
 # The key of facts that no member of a dimension belongs to.
@@ -46,14 +47,25 @@ def check_conformed(mart: Mart, *, catalog: Catalog, storage: Storage) -> Confor
     Raises:
         LakeError: the store cannot be read.
     """
-    shared = {mart.name, *(item.mart for item in mart.conformed)}
-    needed = shared.union(*(catalog.mart(name).marts for name in shared))
-    # Each mart before what it reads: a commit in between makes it stale, and never newer than its input.
-    marts = [one for one in reversed(catalog.marts) if one.name in needed]
+    needed = {mart.name, *(item.mart for item in mart.conformed)}
+    marts: list[Mart] = []
+    for one in reversed(catalog.marts):  # each before what it reads
+        if one.name in needed:
+            marts.append(one)
+            needed |= set(one.marts)
+    # In this order a commit in between makes a mart stale, and never newer than its input.
     tables = {f"gold/{one.name}": Table.find(specs.gold(one), storage=storage) for one in marts}
     for name in {name for one in marts for name in one.datasets}:
         tables[f"silver/{name}"] = Table.find(specs.silver(serving(catalog, name, storage=storage)), storage=storage)
-    stale = {one.name: pending_gold(one, tables, catalog=catalog) for one in marts if one.name in shared}
+    stale: dict[str, set[Key]] = {}
+    for one in reversed(marts):
+        above = (
+            readers(one, item, key)
+            for item in one.inputs
+            if item.kind == "mart" and catalog.mart(item.name).partitioned_by
+            for key in stale[item.name]
+        )
+        stale[one.name] = set(pending_gold(one, tables, catalog=catalog)).union(*above)
     return conformity(mart, catalog=catalog, tables=tables, stale=stale)
 
 
@@ -64,7 +76,7 @@ def conformity(
 
     Args:
         tables: by `layer/name`, that of the mart and of those it names.
-        stale: by name of the mart, table partitions that are older than what they are computed from.
+        stale: by name of the mart, table partitions that are older than what they are computed from, however far above.
     """
     keys = unknown = totals = 0
     problems: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import polars as pl
 import pytest
 
 from dagster_project.accounting.conformed import check_conformed
+from dagster_project.contract.model import Conformed, MartInput
 from dagster_project.lake import specs
 from dagster_project.lake.table import Table
 from dagster_project.lifecycle.erase import erase
 from dagster_project.lifecycle.find import find
 from dagster_project.lifecycle.subject import Subject
+from dagster_project.refine.gold import compute
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors.conformed import conformed_sensor
 from dagster_project.settings import PSEUDONYM_KEYS
@@ -106,6 +109,27 @@ def test_marts_that_are_computed_agree_and_those_that_wait_are_left_out(shop: Sh
     assert found.problems == ()
     assert found.waiting == ("revenue_by_segment/2026-01-02/eu", "revenue_daily/2026-01-02/eu")
     assert found.totals == 2
+
+
+def test_what_comes_from_a_mart_that_waits_is_left_out_too(shop: Shop) -> None:
+    again = replace(
+        shop.catalog.mart("revenue_daily"),
+        name="again",
+        sql="SELECT * FROM gold.revenue_daily",
+        inputs=(MartInput(name="revenue_daily", kind="mart"),),
+        conformed=(Conformed(column="revenue", mart="revenue_by_segment", to="revenue"),),
+    )
+    shop.catalog = replace(shop.catalog, marts=(*shop.catalog.marts, again))
+    shop.compute()
+    assert check_conformed(again, catalog=shop.catalog, storage=shop.storage).totals == 2
+    shop.lakes["orders"].arrive(order_message(5, "b", at=DAY + 5, amount="32.00"))
+    shop.refine()
+    segments = shop.catalog.mart("revenue_by_segment")
+    list(compute(segments, catalog=shop.catalog, storage=shop.storage, keys=None))
+    found = check_conformed(again, catalog=shop.catalog, storage=shop.storage)
+    assert (found.totals, found.waiting, found.problems) == (1, ("again/2026-01-02/eu",), ())
+    shop.compute()
+    assert check_conformed(again, catalog=shop.catalog, storage=shop.storage).totals == 2
 
 
 def test_the_sensor_tells_once_for_each_change_of_a_table(shop: Shop) -> None:
