@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from dagster_project.cli.produce import app
 from dagster_project.contract.model import Dataset
-from dagster_project.errors import KafkaError, ServiceError
+from dagster_project.errors import ConfigurationError, KafkaError, ServiceError
 from dagster_project.services.lock import exclusive
 from dagster_project.settings import REPOSITORY
 from dagster_project.sources import oracle
@@ -308,3 +308,38 @@ def test_the_command(
     assert "0 events sent, 200 were there already" in plain.stdout
     keys = {message.key() for message in consume(datasets["orders"].topic.name, bootstrap).values()}
     assert b"hand-written" in keys
+
+
+def test_the_retail_command(
+    datasets: dict[str, Dataset], bootstrap: str, home: Path, create_topic: Callable[[str], None]
+) -> None:
+    environment = {
+        "LAKEHOUSE_HOME": str(home),
+        "LAKEHOUSE_PROJECT": str(REPOSITORY),
+        "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+    }
+    streams = ("customers", "orders")
+    for name in streams:
+        create_topic(datasets[name].topic.name)
+    command = ["retail", "--orders", "100", "--days", "3", *(word for name in streams for word in ("--only", name))]
+
+    first = CliRunner().invoke(app, [*command, "--json"], env=environment)
+    again = CliRunner().invoke(app, command, env=environment)
+    both = CliRunner().invoke(app, [*command, "--live", "--rate", "5"], env=environment)
+
+    assert (first.exit_code, again.exit_code) == (0, 0), first.output
+    sent = json.loads(first.stdout)
+    assert [one["topic"] for one in sent] == [datasets[name].topic.name for name in streams]
+    assert again.stdout.count(" 0 events sent") == len(streams)
+    assert isinstance(both.exception, ConfigurationError)
+    for one in sent:
+        seen = consume(one["topic"], bootstrap)
+        assert len(seen) == one["produced"]
+        for record in oracle.read(Path(one["oracle"])):
+            message = seen[record.place]
+            if record.kind == "delete":
+                kind, time_ms = message.timestamp()
+                assert (message.value(), kind) == (None, ck.TIMESTAMP_CREATE_TIME)
+                assert time_ms == record.version[0].timestamp() * 1000
+            else:
+                assert message.value() is not None or record.kind == "duplicate"
