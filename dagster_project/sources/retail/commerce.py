@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from random import Random
 
 from dagster_project.sources.order import CURRENCY, YEN_FACTOR, Order, money, place_order, to_json
-from dagster_project.sources.retail.world import Customer, Fact, Told, World, spelled, zone_of
+from dagster_project.sources.retail.facts import Fact, Told, spelled, zone_of
+from dagster_project.sources.retail.world import Customer, World
 
 # Of all orders: so many are never paid, and so many cancelled before that. Of the paid ones, so many are not shipped yet.
 UNPAID, CANCELLED, NOT_SHIPPED = 0.03, 0.10, 0.05

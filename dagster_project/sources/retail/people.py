@@ -8,7 +8,8 @@ from random import Random
 
 from dagster_project.sources.events import rfc3339
 from dagster_project.sources.order import draw
-from dagster_project.sources.retail.world import MILLISECOND, Customer, Fact, Told, World, spelled, zone_of
+from dagster_project.sources.retail.facts import MILLISECOND, Fact, Told, spelled, zone_of
+from dagster_project.sources.retail.world import Customer, World
 
 COUNTRIES = {"eu": ("DE", "FR", "IT", "NL", "PL"), "us": ("US",), "apac": ("JP", "AU", "SG")}
 SEGMENTS, SEGMENT_WEIGHTS = ("consumer", "business", "vip"), (80, 15, 5)

@@ -8,7 +8,7 @@ from typing import Any
 
 from dagster_project.sources.events import Event, Headers
 from dagster_project.sources.poison import BROKEN_TEXT
-from dagster_project.sources.retail.world import Fact
+from dagster_project.sources.retail.facts import Fact
 
 # A column that no longer decodes, or does not say where the row belongs; `None` leaves it out.
 UNDECODABLE: dict[str, tuple[str, object]] = {

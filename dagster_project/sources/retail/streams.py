@@ -12,9 +12,10 @@ from random import Random
 from dagster_project.contract.model import Catalog
 from dagster_project.sources.events import Event, Headers
 from dagster_project.sources.retail import commerce, people, visits
+from dagster_project.sources.retail.facts import MILLISECOND, Fact, Told
 from dagster_project.sources.retail.poison import poison
 from dagster_project.sources.retail.transport import Arrival, Transport
-from dagster_project.sources.retail.world import MILLISECOND, Fact, Told, World
+from dagster_project.sources.retail.world import World
 from dagster_project.sources.source import Source
 
 # In the order in which things refer to each other.

@@ -11,7 +11,7 @@ from random import Random
 from typing import Literal
 
 from dagster_project.errors import ConfigurationError
-from dagster_project.sources.retail.world import SECOND, Fact, Told
+from dagster_project.sources.retail.facts import SECOND, Fact, Told
 
 # time: of their event times. known: as the world comes to know them, some of them a little late. near: shuffled among
 # their neighbours. whole: any order at all, for which all of the stream is held in memory.

@@ -11,7 +11,8 @@ from random import Random
 from zoneinfo import ZoneInfo
 
 from dagster_project.sources.order import SKUS, draw
-from dagster_project.sources.retail.world import SECOND, Fact, Told, World, spelled, zone_of
+from dagster_project.sources.retail.facts import SECOND, Fact, Told, spelled, zone_of
+from dagster_project.sources.retail.world import World
 
 # Ten for each event of the orders, of which an order makes 2.8.
 VIEWS_PER_ORDER = 28

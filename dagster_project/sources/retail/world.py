@@ -8,18 +8,13 @@ from dataclasses import astuple, dataclass
 from functools import cached_property
 from random import Random
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from dagster_project.errors import ConfigurationError
-from dagster_project.sources.events import rfc3339
 from dagster_project.sources.order import CURRENCY, REGION_WEIGHTS
+from dagster_project.sources.retail.facts import MICROSECOND
 
 # Its 30 days have both changes to daylight-saving time: New York's on 8 March, Berlin's on the 29th.
 DEFAULT_START = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
-ZONES = {"eu": ZoneInfo("Europe/Berlin"), "us": ZoneInfo("America/New_York"), "apac": ZoneInfo("Asia/Tokyo")}
-# One in twenty writes local time with its offset; the others UTC.
-LOCAL = 0.05
-
 # From here on nothing happens in this region any more.
 SILENT, SILENT_FROM = "apac", 0.9
 # This region cannot send for so long; afterwards everything it held back comes at once.
@@ -32,7 +27,6 @@ CUT_OFF_SHARE, DEAD_SHARE = 0.1, 0.25
 # So many customers there are for an order, and so many of them before the first order, since so long.
 CUSTOMERS_PER_ORDER, LEAST_CUSTOMERS = 0.1, 20
 KNOWN, KNOWN_FOR = 0.7, dt.timedelta(days=2)
-MICROSECOND, MILLISECOND, SECOND = (dt.timedelta(**{unit: 1}) for unit in ("microseconds", "milliseconds", "seconds"))
 
 
 class Customer(NamedTuple):
@@ -41,27 +35,6 @@ class Customer(NamedTuple):
     customer_id: str
     since: dt.datetime
     region: str
-
-
-class Fact(NamedTuple):
-    """What happened, and from when on the world can know it.
-
-    Attributes:
-        at: event time.
-        known: when it can be sent at the earliest; the event time unless something holds it back.
-        value: JSON text; `None` is a delete.
-        time: the event time as the value spells it.
-    """
-
-    at: dt.datetime
-    known: dt.datetime
-    key: bytes
-    value: bytes | None
-    time: str
-
-
-# Facts of one thing, none of which was known before the moment that stands before them.
-Told = tuple[dt.datetime, list[Fact]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,13 +143,3 @@ class World:
     def _cut_off(self) -> tuple[dt.datetime, dt.datetime]:
         begin = self.moment(CUT_OFF_FROM)
         return begin, begin + min(CUT_OFF_FOR, self.span * CUT_OFF_SHARE)
-
-
-def spelled(at: dt.datetime, zone: ZoneInfo | None) -> str:
-    """RFC 3339 to the microsecond: local time with its offset, or UTC."""
-    return rfc3339(at) if zone is None else at.astimezone(zone).isoformat(timespec="microseconds")
-
-
-def zone_of(rng: Random, region: str) -> ZoneInfo | None:
-    """Whether somebody writes local time, and which."""
-    return ZONES[region] if rng.random() < LOCAL else None

@@ -15,6 +15,7 @@ from dagster_project.sources.oracle import Record
 from tests.retail.dimensions import as_of, dim_customer
 from tests.retail.frames import frame_of, silver
 from tests.retail.ledger import postings
+from tests.retail.watermarks import session_end, watermarks, with_state
 from tests.retail.windows import funnel_daily, page_views_by_visitor, revenue_1m, sessions, traffic_hourly
 
 MONDAY, TUESDAY = dt.date(2026, 3, 2), dt.date(2026, 3, 3)
@@ -232,3 +233,38 @@ def test_the_funnel_counts_visitors_by_step_and_orders() -> None:
 def test_views_by_visitor_are_added_up() -> None:
     seen = views(view(0, "2026-03-02T10:00:00Z"), view(1, "2026-03-02T11:00:00Z", "cart"))
     assert rows(page_views_by_visitor(seen), "visitor_id", "views", "pages", "duration_ms") == [("v", 2, 2, 20)]
+
+
+def test_a_watermark_waits_for_no_idle_partition_and_a_region_without_news_is_silent() -> None:
+    sent = frame_of(
+        [
+            view(0, "2026-03-02T10:00:00Z", partition=0),
+            view(1, "2026-03-02T10:09:00Z", partition=1),
+            view(2, "2026-03-02T09:00:00Z", partition=2),  # an hour behind: nobody waits
+            view(3, "2026-03-02T09:49:59Z", region="us"),
+            view(4, "2026-03-02T23:00:00Z", fate="decode"),
+        ]
+    )
+    marks = watermarks(sent)
+    assert rows(marks.reset_index(), "region", "at", "silent") == [
+        ("eu", at("2026-03-02T09:50:00Z"), False),
+        ("us", at("2026-03-02T09:39:59Z"), True),
+    ]
+    windows = pd.DataFrame(
+        {
+            "region": ["eu", "eu", "us"],
+            "window_end": [at("2026-03-02T09:50Z"), at("2026-03-02T09:51Z"), at("2026-03-02T09:40Z")],
+            "late_rows": [0, 1, 1],
+        }
+    )
+    assert list(with_state(windows, marks)["state"]) == ["closed", "open", "open"]
+    assert list(with_state(windows.assign(late_rows=2, window_end=at("2026-03-02T09:39Z")), marks)["state"]) == [
+        "restated",
+        "restated",
+        "restated",
+    ]
+
+
+def test_nothing_joins_a_session_after_its_pause_or_after_the_cut() -> None:
+    seen = sessions(views(view(0, "2026-03-02T10:01:00Z"), view(1, "2026-03-02T23:59:00Z", visitor="w")))
+    assert list(session_end(seen)) == [at("2026-03-02T10:45:00Z"), at("2026-03-03T00:30:00Z")]
