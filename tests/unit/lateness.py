@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tests.unit.lakes import EPOCH, Message, reading
+from hypothesis import strategies as st
+
+from tests.unit.lakes import EPOCH, Message, reading, tombstone
 
 ALLOWED = dt.timedelta(minutes=10)
+_UNIX_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def late(messages: Iterable[Message]) -> dict[tuple[int, int], int | None]:
@@ -21,6 +25,11 @@ def late(messages: Iterable[Message]) -> dict[tuple[int, int], int | None]:
 def newest(messages: Iterable[Message]) -> dict[tuple[int, str], dt.datetime]:
     """By Kafka partition and region, the newest event time, each capped at when its record was sent."""
     return measured(messages)[1]
+
+
+def newest_us(messages: Iterable[Message]) -> dict[tuple[int, str], int]:
+    """The same in µs since 1970, as tables keep it."""
+    return {group: (at - _UNIX_EPOCH) // dt.timedelta(microseconds=1) for group, at in newest(messages).items()}
 
 
 def measured(
@@ -56,3 +65,31 @@ def event(offset: int, at: float, *, sent: float | None = None, identity: str = 
     moment = EPOCH + dt.timedelta(minutes=at)
     payload = json.dumps({**json.loads(whole.payload), "at": moment.isoformat()}).encode()
     return replace(whole, payload=payload, sent=moment if sent is None else EPOCH + dt.timedelta(minutes=sent))
+
+
+@st.composite
+def topics(draw: st.DrawFn) -> list[Message]:
+    """Events out of order, some of clocks that run ahead or behind, poison and deletes, over Kafka partitions and regions."""
+    messages: list[Message] = []
+    offsets: dict[int, int] = defaultdict(int)
+    for kind, partition, region, at, ahead in draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["event", "event", "event", "poison", "delete"]),
+                st.integers(0, 2),
+                st.sampled_from(["eu", "us"]),
+                st.integers(0, 60),
+                st.integers(-30, 30),
+            ),
+            max_size=30,
+        )
+    ):
+        offset = offsets[partition]
+        offsets[partition] += 1
+        if kind == "event":
+            messages.append(event(offset, at, sent=at + ahead, region=region, partition=partition))
+        elif kind == "delete":
+            messages.append(tombstone(offset, at=at, partition=partition))
+        else:
+            messages.append(Message(offset=offset, payload=b"?", partition=partition))
+    return messages

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -16,39 +15,11 @@ from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.ingest.bronze import place
 from dagster_project.ingest.decode import Decoder
 from dagster_project.ingest.lateness import cursors_of, measure, newest_events
-from tests.unit.lakes import EPOCH, Lake, Message, fetched, tombstone
-from tests.unit.lateness import event, late, measured, newest
+from tests.unit.lakes import EPOCH, Lake, Message, fetched
+from tests.unit.lateness import event, late, newest, newest_us, topics
 
 DAY = 24 * 60
 MINUTE_US = 60_000_000
-
-
-@st.composite
-def topics(draw: st.DrawFn) -> list[Message]:
-    """Events out of order, some of clocks that run ahead or behind, poison and deletes, over Kafka partitions and regions."""
-    messages: list[Message] = []
-    offsets: dict[int, int] = defaultdict(int)
-    for kind, partition, region, at, ahead in draw(
-        st.lists(
-            st.tuples(
-                st.sampled_from(["event", "event", "event", "poison", "delete"]),
-                st.integers(0, 2),
-                st.sampled_from(["eu", "us"]),
-                st.integers(0, 60),
-                st.integers(-30, 30),
-            ),
-            max_size=30,
-        )
-    ):
-        offset = offsets[partition]
-        offsets[partition] += 1
-        if kind == "event":
-            messages.append(event(offset, at, sent=at + ahead, region=region, partition=partition))
-        elif kind == "delete":
-            messages.append(tombstone(offset, at=at, partition=partition))
-        else:
-            messages.append(Message(offset=offset, payload=b"?", partition=partition))
-    return messages
 
 
 def read(
@@ -75,12 +46,8 @@ def test_any_batches_give_what_a_loop_over_the_topic_gives(
     # The fetcher gives one Kafka partition after the other.
     batches = [sorted(batch, key=lambda message: message.partition) for batch in batches]
     found, cursors = read(catalog.datasets[0], batches)
-    expected, reached = measured(topic)
-    assert found == expected
-    assert newest_events(cursors) == {
-        group: (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
-        for group, moment in reached.items()
-    }
+    assert found == late(topic)
+    assert newest_events(cursors) == newest_us(topic)
 
 
 def lateness(dataset: Dataset, *messages: Message) -> list[int | None]:

@@ -59,9 +59,6 @@ _BAD = st.tuples(_PARTITION, st.just(["bad"] * 3), _IDENTITY, _AT, _DAY)
 _PLACES: dict[str, Any] = {"spelled": tables, "write_files": tables, "refresh": Table, "fetch": Reader}
 
 
-_UNIX_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-
-
 class Crash(BaseException):
     """The process is gone; no handler may see it."""
 
@@ -437,9 +434,8 @@ class Protocol(RuleBasedStateMachine):
 
     def watermarks_are_of_what_was_read(self, bronze: Table, silver: Table) -> None:
         cursor = self.cursor(bronze)
-        read = lateness.newest(m for m in self.topic.messages() if m.offset < cursor.get(m.partition, 0))
+        expected = lateness.newest_us(m for m in self.topic.messages() if m.offset < cursor.get(m.partition, 0))
         newest, taken = newest_events(bronze.cursors()), newest_events(silver.cursors())
-        expected = {group: (at - _UNIX_EPOCH) // dt.timedelta(microseconds=1) for group, at in read.items()}
         assert newest == expected, "the newest events of Bronze are not those that it has read"
         left = keys_of(pending_files(self.lake.dataset, bronze, progress(silver)))
         if Key(None, None) in left:
