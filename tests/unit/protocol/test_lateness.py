@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def model(name: str, messages: list[Message]) -> ModelTopic:
 
 
 @contextmanager
-def broker(topic: ModelTopic) -> Iterator[None]:
+def broker(topic: ModelTopic) -> Generator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ingesting, "Broker", topic.as_broker())
         patch.setattr(ingesting, "reading", topic.reading)
