@@ -90,6 +90,11 @@ class Inputs:
             return list(self.catalog.mart(item).merge_key)
         return [*self.versions[item].merge_key, "_kafka_partition", "_kafka_offset"]
 
+    @property
+    def rows(self) -> int:
+        """How many rows are stored of all that the mart reads."""
+        return sum(int(table.files()["num_records"].sum()) for table in self.found())
+
     def sizes(self) -> dict[Key, int]:
         """By table partition of the mart, about how many rows it is computed from."""
         found: dict[Key, int] = {}
