@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench bench-rules bench-setup bench-skew bench-verify contracts help setup demo test dev evolve ledger lint screenshots tutorial chaos clean
+.PHONY: bench bench-rules bench-setup bench-skew bench-verify chaos clean contracts demo dev evolve help ledger lint retail screenshots setup test tutorial
 # Byte code makes every start after the first much faster; some CI environments switch it off.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -27,6 +27,9 @@ ledger: setup ## Post PAYMENTS=1000000 payments while processes are killed for S
 
 dev: setup ## Kafka, the sensors and Dagster's UI, until Ctrl-C
 	.venv/bin/lakehouse dev
+
+retail: setup ## Deliver one retail world in every way, in 1 and in BATCHES=200 batches; each mart equals its oracle
+	.venv/bin/python -m tests.retail --batches $(or $(BATCHES),200) --out benchmarks/results/retail.json
 
 lint: setup ## Style, types, and the direction of imports
 	.venv/bin/ruff check
