@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -62,20 +63,17 @@ def _rows(dataset: Dataset, storage: Storage) -> list[dict[str, Any]]:
 def _show(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
-    for name in ("dataset", "region", "watermark (UTC)", "partition", "newest event (UTC)", ""):
-        table.add_column(name, justify="right" if name == "partition" else "left")
-    shown: tuple[str, str] | None = None
-    for row in rows:
-        region = (row["dataset"], row["region"])
-        first, shown = region != shown, region
-        told = [word for word, holds in (("silent", row["silent"] and first), ("idle", row["idle"])) if holds]
-        table.add_row(
-            *(region if first else ("", "")),
-            f"{row['watermark']:%Y-%m-%d %H:%M:%S}" if first else "",
-            str(row["partition"]),
-            f"{row['newest']:%Y-%m-%d %H:%M:%S}",
-            ", ".join(told),
-            style="yellow" if row["silent"] else "dim" if row["idle"] else None,
-        )
-    console.print(table)
+    for dataset, own in groupby(rows, key=lambda row: row["dataset"]):
+        table = Table(title=dataset, title_justify="left", box=None, pad_edge=False)
+        for name in ("region", "watermark (UTC)", "", "partition", "newest event (UTC)", ""):
+            table.add_column(name, justify="right" if name == "partition" else "left", no_wrap=True)
+        shown = ""
+        for row in own:
+            region = ("", "", "")
+            if row["region"] != shown:
+                shown = row["region"]
+                region = (shown, f"{row['watermark']:%Y-%m-%d %H:%M:%S}", "silent" if row["silent"] else "")
+            source = (str(row["partition"]), f"{row['newest']:%Y-%m-%d %H:%M:%S}", "idle" if row["idle"] else "")
+            style = "yellow" if row["silent"] else "dim" if row["idle"] else None
+            table.add_row(*region, *source, style=style)
+        console.print(table)
