@@ -68,7 +68,7 @@ def verify(lake: Lake, *, topic: bool = True) -> Account:
 
 
 def spec_of(lake: Lake, layer: str) -> TableSpec:
-    return specs.gold(lake.catalog.marts[0]) if layer == "gold" else getattr(specs, layer)(lake.dataset)
+    return specs.gold(lake.catalog.mart("revenue_daily")) if layer == "gold" else getattr(specs, layer)(lake.dataset)
 
 
 def files(lake: Lake, table: Table) -> list[Path]:
