@@ -63,7 +63,7 @@ def retail(
         rate = sum(totals) / world.span.total_seconds()
     servers = bootstrap_servers(settings)
     senders = [
-        Sender(source, settings, servers, rate=None if rate is None else rate * total / sum(totals))
+        Sender(source, settings, servers, rate=None if rate is None else rate * total / sum(totals), limit=total)
         for source, total in zip(sources, totals, strict=True)
     ]
     done = send_all(senders, totals)

@@ -18,10 +18,12 @@ def watermarks(sent: pd.DataFrame) -> pd.DataFrame:
     Of what was sent after it happened: a clock that runs ahead is not provided for.
     """
     events = sent[sent["fate"].isin(DECODED) & ~sent["deleted"]]
-    newest = events.groupby(["region", "kafka_partition"])["event_time"].max()
-    waited_for = newest[newest >= newest.groupby("region").transform("max") - IDLE]
-    at = waited_for.groupby("region").min() - LATENESS
-    return pd.DataFrame({"at": at, "silent": at < at.max() - IDLE})
+    at: dict[str, pd.Timestamp] = {}
+    for region, own in events.groupby("region"):
+        newest = [times.max() for _, times in own.groupby("kafka_partition")["event_time"]]
+        at[region] = min(time for time in newest if time >= max(newest) - IDLE) - LATENESS
+    silent = [time < max(at.values()) - IDLE for time in at.values()]
+    return pd.DataFrame({"at": at.values(), "silent": silent}, index=pd.Index(at, name="region"))
 
 
 def with_state(windows: pd.DataFrame, marks: pd.DataFrame, end: str = "window_end") -> pd.DataFrame:

@@ -59,7 +59,10 @@ class Retail(Source):
         # Other dice than the facts have: those are the same whatever befalls them.
         rng = Random(self.progress_group)
         told = STREAMS[self.dataset.name](self.world)
-        return self._events(self.transport.arrange(told, rng, self.dataset.allowed_lateness), rng)
+        arriving = self.transport.arrange(
+            told, rng=rng, allowed_lateness=self.dataset.allowed_lateness, span=self.world.span
+        )
+        return self._events(arriving, rng)
 
     def _events(self, arriving: Iterator[Arrival], rng: Random) -> Iterator[Event]:
         headers = self.headers()

@@ -23,7 +23,9 @@ Arrival = tuple[dt.datetime, Fact]
 # One in ten is overtaken by what happened after it: out of order, but within any sensible lateness.
 OVERTAKEN, OVERTAKEN_BY = 0.1, dt.timedelta(minutes=5)
 # Late facts are later than what is allowed by a second at least, and by up to a quarter of a day.
-LATE_REACH = dt.timedelta(hours=6)
+LATE_BY = dt.timedelta(hours=6)
+# Where little time passes in all, nothing is held back by more than this share of it.
+MOST_SHARE = 0.1
 # Neighbours are this many.
 NEAR = 1_000
 
@@ -52,9 +54,15 @@ class Transport:
                 remedy="change the options",
             )
 
-    def arrange(self, told: Iterator[Told], rng: Random, allowed_lateness: dt.timedelta) -> Iterator[Arrival]:
-        """The facts in the order in which they are sent, each with its moment."""
-        arriving = _in_order(self._arrivals(told, rng, allowed_lateness))
+    def arrange(
+        self, told: Iterator[Told], *, rng: Random, allowed_lateness: dt.timedelta, span: dt.timedelta
+    ) -> Iterator[Arrival]:
+        """The facts in the order in which they are sent, each with its moment.
+
+        Args:
+            span: over how long they happen.
+        """
+        arriving = _in_order(self._arrivals(told, rng, allowed_lateness + SECOND, span * MOST_SHARE))
         match self.order:
             case "time" | "known":
                 yield from arriving
@@ -66,16 +74,17 @@ class Transport:
                 yield from everything
 
     def _arrivals(
-        self, told: Iterator[Told], rng: Random, allowed_lateness: dt.timedelta
+        self, told: Iterator[Told], rng: Random, late_from: dt.timedelta, most: dt.timedelta
     ) -> Iterator[tuple[dt.datetime, list[Arrival]]]:
+        late_by, overtaken_by = min(LATE_BY, most), min(OVERTAKEN_BY, most)
         for begin, facts in told:
             arrivals: list[Arrival] = []
             for fact in facts:
                 at = fact.at if self.order == "time" else fact.known
                 if self.late and rng.random() < self.late:
-                    at = max(at, fact.at + allowed_lateness + SECOND + LATE_REACH * rng.random())
+                    at = max(at, fact.at + late_from + late_by * rng.random())
                 elif self.order != "time" and rng.random() < OVERTAKEN:
-                    at += OVERTAKEN_BY * rng.random()
+                    at += overtaken_by * rng.random()
                 arrivals.append((at, fact))
             yield begin, arrivals
 
