@@ -27,7 +27,15 @@ from dagster_project.settings import PSEUDONYM_KEYS
 from tests.unit.dimensions.shop import Change, Shop, change_message, order_message
 
 DAY = 24 * 60
-MARTS = ("dim_date", "dim_region", "dim_customer", "revenue_daily", "revenue_by_segment")
+MARTS = (
+    "dim_date",
+    "dim_region",
+    "dim_product",
+    "dim_customer",
+    "revenue_daily",
+    "revenue_by_segment",
+    "sales_by_category",
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -103,6 +111,8 @@ def test_marts_that_are_computed_agree_and_those_that_wait_are_left_out(shop: Sh
     found = check_conformed(mart, catalog=shop.catalog, storage=shop.storage)
     assert (found.problems, found.waiting, found.unknown) == ((), (), 1)
     assert (found.keys, found.totals) == (2 + 1 + 2, 4)
+    found = check_conformed(shop.catalog.mart("sales_by_category"), catalog=shop.catalog, storage=shop.storage)
+    assert (found.problems, found.waiting, found.keys, found.totals) == ((), (), 2 + 1 + 1, 2)
     shop.lakes["orders"].arrive(order_message(5, "b", at=DAY + 5, amount="32.00"))
     shop.refine()
     found = check_conformed(mart, catalog=shop.catalog, storage=shop.storage)
@@ -145,8 +155,9 @@ def test_the_sensor_tells_once_for_each_change_of_a_table(shop: Shop) -> None:
         return found, result.cursor
 
     first, cursor = told(None)
-    assert first == {"revenue_by_segment": True, "revenue_daily": True}
+    facts = ("revenue_by_segment", "revenue_daily", "sales_by_category")
+    assert first == dict.fromkeys(facts, True)
     assert told(cursor)[0] == {}
     gold = Table.open(specs.gold(shop.catalog.mart("dim_region")), storage=shop.storage)
     gold.commit(gold.rows().filter(pl.col("region") != "eu").collect(), remove=gold.files(), cursors={})
-    assert told(cursor)[0] == {"revenue_by_segment": False, "revenue_daily": False}
+    assert told(cursor)[0] == dict.fromkeys(facts, False)
