@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from dagster_project.contract.diff import compare
 from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Conformed
 from dagster_project.errors import ContractError
@@ -75,3 +77,9 @@ def test_what_cannot_be_is_refused(tmp_path: Path, conformed: str, found: str, e
     text = str(refused.value)
     assert found in text
     assert expected in text
+
+
+def test_to_share_something_else_breaks_nobody(tmp_path: Path) -> None:
+    mart = load_catalog(project(tmp_path, "{region: places.region}")).mart("sums")
+    (change,) = compare(mart, replace(mart, conformed=()))
+    assert (change.verdict, change.path) == ("additive", "conformed to")
