@@ -98,8 +98,10 @@ def audited(mart: Mart, staged: pl.DataFrame, keys: Sequence[Key], *, read: Read
 
 def severities(mart: Mart) -> dict[str, Severity]:
     """All rules of a mart by name, with their severity."""
-    own: dict[str, Severity] = {APPEND_ONLY: "error"} if mart.append_only else {}
-    return {rule.id: rule.severity for rule in mart.rules} | own
+    found: dict[str, Severity] = {rule.id: rule.severity for rule in mart.rules}
+    if mart.append_only:
+        found[APPEND_ONLY] = "error"
+    return found
 
 
 def held(cursors: Mapping[str, int], rule: str) -> list[Key]:
