@@ -47,6 +47,7 @@ MARTS: dict[str, Callable[[Silver], pd.DataFrame]] = {
         silver["orders"], dimensions.dim_customer(silver["customers"])
     ),
     "revenue_daily": lambda silver: revenue_daily(silver["orders"]),
+    "sales_by_category": lambda silver: dimensions.sales_by_category(silver["orders"]),
     "sessions": lambda silver: windows.sessions(silver["page_views"]),
     "traffic_hourly": lambda silver: windows.traffic_hourly(silver["page_views"]),
 }

@@ -20,7 +20,7 @@ from dagster_project.sources.delivery_log import Delivery, DeliveryLog
 from dagster_project.sources.retail.streams import Retail, streams
 from dagster_project.sources.retail.transport import Order, Transport
 from dagster_project.sources.retail.world import DEFAULT_START, World
-from tests.retail.dimensions import dim_customer, revenue_by_segment
+from tests.retail.dimensions import dim_customer, revenue_by_segment, sales_by_category
 from tests.retail.frames import deliveries, silver
 from tests.unit.dimensions.shop import Shop, contracts
 from tests.unit.lakes import Message
@@ -29,7 +29,6 @@ WORLD = World(orders=250, seed=11, days=12, start=DEFAULT_START)
 # All is sent after all has happened, but for deletes, whose own time is what they say.
 SENT = DEFAULT_START + dt.timedelta(days=14)
 MARTS = ("dim_customer", "dim_product", "revenue_by_segment", "sales_by_category")
-CATEGORIES = ("books", "clothing", "electronics", "garden", "grocery", "home", "sports", "toys")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,19 +62,6 @@ def filled(folder: Path, *, order: Order, batches: int, late: float = 0.0) -> tu
         shop.refine()
         shop.compute()
     return shop, expected
-
-
-def sales_by_category(orders: pd.DataFrame) -> pd.DataFrame:
-    """What was ordered, by the category of the article, which its number tells."""
-    lines = orders[orders["status"] != "cancelled"].explode("items")
-    items = pd.DataFrame(lines["items"].to_list(), index=lines.index)
-    lines = lines.assign(
-        category=items["sku"].str[-4:].astype(int).mod(8).map(dict(enumerate(CATEGORIES))),
-        units=items["quantity"],
-        revenue=items["quantity"] * items["unit_price"],
-    )
-    keys = ["event_date", "region", "currency", "category"]
-    return lines.groupby(keys, as_index=False)[["units", "revenue"]].sum()
 
 
 @pytest.fixture(scope="module")
