@@ -12,9 +12,9 @@ setup: ## Install all that is needed, once: .venv, Java, Maven, the jars of Apac
 demo: setup ## Real flights from Kafka to Gold, every offset accounted for
 	.venv/bin/lakehouse demo
 
-# Two workers: half of the time a test waits for brokers and daemons. A file stays together, for its fixtures' sake.
+# Three workers on two cores: much of the time a test waits for brokers and daemons. A file stays together, for its fixtures' sake.
 test: setup ## Run all tests
-	.venv/bin/python -m pytest -n 2 --dist loadfile --durations 15
+	.venv/bin/python -m pytest -n 3 --dist loadfile --durations 15
 
 chaos: setup ## Break the platform in FAULTS=100 ways and compare the tables with the oracle
 	.venv/bin/python -m tests.chaos --faults $(or $(FAULTS),100) --out benchmarks/results/chaos.json
