@@ -24,7 +24,8 @@ from dagster_project.ingest import exact, scanner
 from dagster_project.ingest.decode import ERROR, RESCUED, Decoder
 from dagster_project.settings import REPOSITORY
 
-CONTRACTS = {dataset.name: dataset.columns for dataset in load_catalog(REPOSITORY / "contracts").datasets}
+# No other contract has a kind of column that these lack.
+CONTRACTS = {name: load_catalog(REPOSITORY / "contracts").dataset(name).columns for name in ("flights", "orders")}
 # Every kind, and nesting that the project's own contracts do not have.
 CONTRACTS["kinds"] = (
     Column(name="text", type=DataType(kind="string")),
