@@ -40,8 +40,8 @@ lint: setup ## Style, types, and the direction of imports
 contracts: setup ## Fail if a contract breaks what it says in the git revision LANDED=HEAD^
 	.venv/bin/lakehouse contract check --against $(or $(LANDED),HEAD^)
 
-screenshots: setup ## Take the pictures of the documentation anew
-	.venv/bin/python docs/screenshots.py
+screenshots: setup ## Take the pictures of the documentation anew; PICTURES="ledger checks": only these
+	.venv/bin/python docs/screenshots.py $(PICTURES)
 
 tutorial: setup ## Run the commands of the tutorial and write what they print into its pages; TUTORIAL=--check: compare only
 	.venv/bin/python docs/tutorial.py $(TUTORIAL)

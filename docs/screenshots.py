@@ -1,13 +1,16 @@
 """Takes the pictures of Dagster's UI for the documentation, in headless Chromium (Debian: chromium, chromium-driver).
 
-Needs a lake with something in it (`lakehouse demo`) and shows it as it is.
+Needs a lake with something in it (`lakehouse demo`, `lakehouse produce retail`) and shows it as it is. Names of pictures as
+arguments take only these.
 """
 
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 import urllib.request
+from collections.abc import Collection
 from pathlib import Path
 
 from selenium import webdriver
@@ -31,10 +34,12 @@ PAGES = (
     ("partitions", "/assets/bronze/flights?view=partitions&partition=2013-07-04%7CEWR", "partition_row_count", 900),
     ("materialization", "/assets/silver/orders?view=events&partition=2026-06-01%7Ceu", "rows_read", 1500),
     ("checks", "/assets/bronze/flights?view=checks", "every_offset_accounted_for", 900),
+    ("event-time", "/assets/silver/page_views?view=checks&checkDetail=event_time", "silent_since", 900),
+    ("ledger", "/assets/gold/ledger?view=checks&checkDetail=trial_balance", "table_partitions_measured", 900),
 )
 
 
-def main() -> None:
+def main(names: Collection[str]) -> None:
     """Start a webserver on the installation's own history, and photograph it."""
     settings = Settings.from_environment()
     IMAGES.mkdir(exist_ok=True)
@@ -42,7 +47,8 @@ def main() -> None:
     with orchestrator.alone(settings), orchestrator.running(settings, ui_port=port):
         wait_for(f"http://127.0.0.1:{port}/server_info")
         for name, path, text, height in PAGES:
-            photograph(f"http://127.0.0.1:{port}{path}", text=text, height=height, target=IMAGES / f"{name}.png")
+            if name in names or not names:
+                photograph(f"http://127.0.0.1:{port}{path}", text=text, height=height, target=IMAGES / f"{name}.png")
 
 
 def wait_for(url: str) -> None:
@@ -86,4 +92,4 @@ def photograph(url: str, *, text: str, height: int, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
