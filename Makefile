@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench bench-rules bench-setup bench-skew bench-verify chaos clean contracts demo dev evolve help ledger lint retail screenshots setup test tutorial
+.PHONY: bench bench-late bench-rules bench-setup bench-skew bench-verify chaos clean contracts demo dev evolve help ledger lint retail screenshots setup test tutorial
 # Byte code makes every start after the first much faster; some CI environments switch it off.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -62,6 +62,9 @@ bench-rules: setup ## CPU for judging five million rows by eight rules, beside a
 
 bench-skew: setup ## Marts over ROWS=3000000 page views with 30 % in one key, beside the same without it
 	.venv/bin/python -m benchmarks.skew $(ROWS)
+
+bench-late: setup ## One late row in 30 days of VIEWS=100000 page views a day and 5 regions: what the marts compute, beside all of them
+	.venv/bin/python -m benchmarks.late --views $(or $(VIEWS),100000)
 
 bench-setup: setup ## Install what the benchmark's peers need, once: .venv-bench, Spark's jars
 	@bash benchmarks/peers/setup.sh
