@@ -42,7 +42,6 @@ from dagster_project.refine.silver import refine
 from dagster_project.settings import REPOSITORY
 
 RESULT = REPOSITORY / "benchmarks" / "results" / "late.json"
-ROUNDS = 3
 # By mart, the days beside a row's own whose table partitions read that one: a window of traffic may begin on the day before,
 # and a session may have gone on from there, or into the day after.
 TOUCHED: Mapping[str, Mapping[str, Sequence[int]]] = {
@@ -67,6 +66,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description="What one late row costs.")
     options.add_argument("--views", type=int, default=100_000, help="page views a day")
     options.add_argument("--orders", type=int, default=10_000, help="orders a day")
+    options.add_argument("--rounds", type=int, default=3, help="late rows of each, and computations afresh")
     options.add_argument("--json", action="store_true", help="print the result file")
     chosen = options.parse_args()
     show = Show()
@@ -75,15 +75,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         history = History.at(Path(folder), rows={"page_views": chosen.views, "orders": chosen.orders})
         fill(history, show)
-        rounds = [round_(Path(folder), history, number, show) for number in range(ROUNDS)]
+        rounds = [round_(Path(folder), history, number, show) for number in range(chosen.rounds)]
         show.say("computing all marts from the same Silver into an empty Gold")
-        partitions = verify(Path(folder), history)
+        partitions = verify(Path(folder), history, rounds=chosen.rounds)
     result = {
         "command": " ".join(["python -m benchmarks.late", *sys.argv[1:]]),
         "date": now(),
         "machine": machine(),
         "history": {"days": DAYS, "regions": len(REGIONS), **history.rows, "partitions": partitions},
         "verdict": "equal",
+        "rounds": len(rounds),
         **figures(rounds),
     }
     text = json.dumps(result, indent=2) + "\n"
@@ -132,9 +133,7 @@ def round_(folder: Path, history: History, number: int, show: Show) -> dict[str,
     if changed := {mart: own["changed"] for mart, own in taken["gold"]["gold"].items() if own["changed"]}:
         raise VerdictError(f"computing everything afresh changed {changed}")
     shares = ", ".join(f"{name} {_cpu(taken[name]) / _cpu(taken['gold']):.1%}" for name in TOUCHED)
-    show.say(
-        f"round {number + 1} of {ROUNDS}: CPU of all marts afresh {_cpu(taken['gold']):.1f} s; late {shares} of it"
-    )
+    show.say(f"round {number + 1}: CPU of all marts afresh {_cpu(taken['gold']):.1f} s; late {shares} of it")
     return taken
 
 
@@ -191,7 +190,7 @@ def _read() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("rchar"))
 
 
-def verify(folder: Path, history: History) -> int:
+def verify(folder: Path, history: History, *, rounds: int) -> int:
     """Compare with marts that are computed from nothing, and with how many rows were sent; returns the table partitions."""
     beside = History.at(folder / "beside", rows=history.rows)
     shutil.copytree(folder / "lake" / "silver", folder / "beside" / "lake" / "silver")
@@ -202,7 +201,7 @@ def verify(folder: Path, history: History) -> int:
         own, other = (rows_of(some, mart.name) for some in (history, beside))
         if not own.equals(other):
             raise VerdictError(f"{mart.name}: {len(own)} rows after late ones, {len(other)} computed from nothing")
-    sent = {name: DAYS * rows + ROUNDS for name, rows in history.rows.items()}
+    sent = {name: DAYS * rows + rounds for name, rows in history.rows.items()}
     found = {
         "page_views": rows_of(history, "page_views_by_visitor")["views"].sum(),
         "orders": rows_of(history, "revenue_daily").select(pl.sum("orders") + pl.sum("cancelled")).item(),
