@@ -51,7 +51,7 @@ def books_catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     folder = tmp_path_factory.mktemp("books")
     write_project(folder, {"takings.odcs.yaml": TAKINGS, "takings.sql": TAKINGS_SQL})
     shutil.copy(REPOSITORY / "contracts" / "payments.odcs.yaml", folder)
-    for name in ("ledger", "account_balances"):
+    for name in ("ledger", "account_balances", "dim_date", "dim_region"):
         for kind in ("odcs.yaml", "sql"):
             shutil.copy(REPOSITORY / "contracts" / "marts" / f"{name}.{kind}", folder)
     return load_catalog(folder)
