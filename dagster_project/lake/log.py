@@ -85,13 +85,12 @@ def parse(version: int, content: bytes) -> Commit:
     cursors: dict[str, int] = {}
     info: dict[str, Any] = {}
     upgrade = False
-    lines = content.splitlines()
-    # Only these actions matter here, and most lines are long `add`s. A commit may have thousands of cursors: parsed at once.
-    moved = b",".join(line for line in lines if line.startswith(b'{"txn"'))
-    for action in json.loads(b"[%b]" % moved):
-        cursors[action["txn"]["appId"]] = action["txn"]["version"]
-    for line in lines:
-        if line.startswith(b'{"commitInfo"'):
+    for line in content.splitlines():
+        # Only these actions matter here, and most lines are long `add`s.
+        if line.startswith(b'{"txn"'):
+            action = json.loads(line)["txn"]
+            cursors[action["appId"]] = action["version"]
+        elif line.startswith(b'{"commitInfo"'):
             info = json.loads(line)["commitInfo"]
         elif line.startswith(b'{"protocol"'):
             upgrade = True

@@ -20,10 +20,9 @@ def cursor_name(prefix: str, key: Key) -> str:
 def cursor_keys(cursors: Mapping[str, int], prefix: str) -> dict[Key, int]:
     """The cursors of a prefix, by table partition."""
     found: dict[Key, int] = {}
-    start = f"{prefix}/"
     for name, value in cursors.items():
-        if name.startswith(start):
-            date, _, region = name[len(start) :].partition("/")
+        if name.startswith(f"{prefix}/"):
+            date, _, region = name.removeprefix(f"{prefix}/").partition("/")
             found[Key(None if date == _NONE else dt.date.fromisoformat(date), region or None)] = value
     return found
 
