@@ -14,7 +14,7 @@ from dagster_project.lake.table import Table, TableSpec
 
 
 def query(sql: str, *, catalog: Catalog, storage: Storage) -> pl.DataFrame:
-    """Run SQL over `bronze.*`, `silver.*`, `gold.*`, `quarantine.*` and `ledger.*`; tables that hold nothing yet are empty views.
+    """Run SQL over `bronze.*`, `silver.*`, `gold.*`, `quarantine.*`, `ledger.*` and `ops.*`; tables that hold nothing yet are empty views.
 
     Raises:
         LakeError: the SQL does not run.
@@ -38,6 +38,9 @@ def query(sql: str, *, catalog: Catalog, storage: Storage) -> pl.DataFrame:
         for mart in catalog.marts:
             connection.register(f"_gold_{mart.name}", _rows(specs.gold(mart), storage))
             connection.execute(f'CREATE VIEW gold."{mart.name}" AS FROM "_gold_{mart.name}"')
+        for spec in specs.ops():
+            connection.register(f"_ops_{spec.name}", _rows(spec, storage))
+            connection.execute(f'CREATE VIEW ops."{spec.name}" AS FROM "_ops_{spec.name}"')
         try:
             # Materialized before the connection closes, and through Arrow: lists and decimals keep their types.
             return pl.DataFrame(connection.sql(sql).to_arrow_table())

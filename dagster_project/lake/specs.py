@@ -155,3 +155,59 @@ def gold(mart: Mart) -> TableSpec:
         partition_by=mart.partitioned_by,
         description=mart.description,
     )
+
+
+def measurements() -> TableSpec:
+    """What the service levels were, time after time; of one date all that was measured on it."""
+    return TableSpec(
+        layer="ops",
+        name="measurements",
+        schema={
+            "at": TIMESTAMP,
+            "dataset": pl.String(),
+            "region": pl.String(),
+            "objective": pl.String(),
+            "value": pl.Float64(),
+            "bound": pl.Float64(),
+            # Of what the objective counts, how many met it and how many did not: events, or moments.
+            "good": pl.Int64(),
+            "bad": pl.Int64(),
+            DATE_COLUMN: pl.Date(),
+        },
+        partition_by=(DATE_COLUMN,),
+        statistics=("at",),
+        many_writers=True,
+        description="What was measured of each objective, by dataset and region; no region means all of them.",
+    )
+
+
+def costs() -> TableSpec:
+    """What each materialization took of the machine and of the store."""
+    return TableSpec(
+        layer="ops",
+        name="costs",
+        schema={
+            "at": TIMESTAMP,
+            "asset": pl.String(),
+            "run_id": pl.String(),
+            "events": pl.Int64(),
+            "wall_seconds": pl.Float64(),
+            "cpu_seconds": pl.Float64(),
+            "bytes_in": pl.Int64(),
+            "bytes_out": pl.Int64(),
+            "objects_in": pl.Int64(),
+            "objects_out": pl.Int64(),
+            "requests_read": pl.Int64(),
+            "requests_written": pl.Int64(),
+            DATE_COLUMN: pl.Date(),
+        },
+        partition_by=(DATE_COLUMN,),
+        statistics=("at",),
+        many_writers=True,
+        description="Resources of each materialization; a price book turns them into money.",
+    )
+
+
+def ops() -> tuple[TableSpec, ...]:
+    """The platform's tables about itself."""
+    return (measurements(), costs())

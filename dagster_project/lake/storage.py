@@ -13,8 +13,8 @@ import fsspec
 
 from dagster_project.errors import LakeError
 
-Layer = Literal["bronze", "silver", "quarantine", "gold", "ledger"]
-LAYERS: tuple[Layer, ...] = ("bronze", "silver", "quarantine", "gold", "ledger")
+Layer = Literal["bronze", "silver", "quarantine", "gold", "ledger", "ops"]
+LAYERS: tuple[Layer, ...] = ("bronze", "silver", "quarantine", "gold", "ledger", "ops")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,7 @@ from dagster_project.refine.staging import portions
 from dagster_project.refine.watermarks import taken_over
 
 # Rows of one commit: bounds memory at some hundred MB whatever the backlog and however large a table partition is.
-_ROWS = 500_000
+_ROWS = 300_000
 
 
 @dataclass(frozen=True, kw_only=True)
