@@ -20,16 +20,17 @@ from dagster_project.contract.model import (
     Column,
     Dataset,
     Format,
-    Slo,
+    Priority,
     Topic,
     WriteMode,
 )
 from dagster_project.contract.protection import protect_columns
 from dagster_project.contract.quality import Breaker
 from dagster_project.contract.rules import compile_rules
+from dagster_project.contract.service_levels import compile_slo
 
 _TOPIC = ("partitions", "replicationFactor", "minInsyncReplicas", "retention", "cleanupPolicy", "wireFormat")
-_DATASET = ("eventTime", "partitionTime", "startDate", "writeMode", "maxBadRate", "hotKeys")
+_DATASET = ("eventTime", "partitionTime", "startDate", "writeMode", "maxBadRate", "hotKeys", "priority")
 _LATENESS = ("allowedLateness", "latenessHorizon", "beyondHorizon", "idleAfter")
 _BREAKER = ("breakerBadRate", "breakerMinRows", "breakerProbe")
 # Regions are folder names and part of Dagster's partition keys.
@@ -101,11 +102,8 @@ def compile_dataset(document: Document) -> Dataset:
         max_bad_rate=_share(compiler, "maxBadRate", options.get("maxBadRate", 0.05)),
         breaker=_breaker(compiler, options),
         hot_keys=compile_hot_keys(compiler, options, columns=columns, write_mode=write_mode, topic=topic),
-        slo=Slo(
-            freshness=compiler.sla("freshness", dt.timedelta(hours=1)),
-            latency=compiler.sla("latency", dt.timedelta(minutes=5)),
-            retention=compiler.sla("retention", dt.timedelta(days=30)),
-        ),
+        priority=_priority(compiler, options),
+        slo=compile_slo(compiler),
     )
     compiler.finish()
     return dataset
@@ -168,6 +166,13 @@ def _breaker(compiler: Compiler, options: Mapping[str, Any]) -> Breaker:
         min_rows=compiler.number(options.get("breakerMinRows"), path, default.min_rows),
         probe=compiler.duration(options.get("breakerProbe"), path, default.probe),
     )
+
+
+def _priority(compiler: Compiler, options: Mapping[str, Any]) -> Priority:
+    found = options.get("priority", "normal")
+    if found not in get_args(Priority):
+        compiler.problem(("schema", 0, "customProperties"), f"priority {found!r}", "low, normal or high")
+    return found
 
 
 def _share(compiler: Compiler, name: str, value: object) -> float:

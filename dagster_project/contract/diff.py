@@ -75,6 +75,7 @@ def _compare_datasets(old: Dataset, new: Dataset) -> Iterator[Change]:
         ("breaker", old.breaker, new.breaker),
         ("service levels", old.slo, new.slo),
         ("hot keys", old.hot_keys, new.hot_keys),
+        ("priority", old.priority, new.priority),
     ):
         if before != after:
             yield additive(path, "changed", _OPERATION)

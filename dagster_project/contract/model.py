@@ -21,6 +21,8 @@ Protection = Literal["", "pseudonymise", "drop"]
 
 # What becomes of a row that comes later than the latest that the contract waits for.
 Beyond = Literal["keep", "quarantine"]
+# Who goes first where there is not enough of the machine for all.
+Priority = Literal["low", "normal", "high"]
 
 # Table partition columns, the same in every Bronze and Silver table.
 DATE_COLUMN = "event_date"
@@ -131,11 +133,30 @@ class Topic:
 
 @dataclass(frozen=True, kw_only=True)
 class Slo:
-    """Service levels: event-time freshness, consumer lag in time, and how long Bronze is kept."""
+    """What a dataset promises, which shares of it must hold, and how long Bronze is kept.
 
-    freshness: dt.timedelta
-    latency: dt.timedelta
-    retention: dt.timedelta
+    Attributes:
+        freshness: how old the newest event of a region may be.
+        lag, lag_records: how long the oldest record of the topic may wait to be read, and how many may; `None`: any number.
+        latency_p50, latency_p95, latency: within what half of the events, 95 and 99 in a hundred are visible in Gold.
+        completeness: share of what was received that is published.
+        availability: share of moments at which a region can be read, and is fresh.
+        freshness_target, lag_target: share of moments at which these hold.
+        window: over which a share is reckoned; what may be missing from it is the error budget.
+    """
+
+    freshness: dt.timedelta = dt.timedelta(hours=1)
+    freshness_target: float = 0.99
+    lag: dt.timedelta = dt.timedelta(minutes=5)
+    lag_records: int | None = None
+    lag_target: float = 0.99
+    latency_p50: dt.timedelta = dt.timedelta(minutes=1)
+    latency_p95: dt.timedelta = dt.timedelta(minutes=2)
+    latency: dt.timedelta = dt.timedelta(minutes=5)
+    completeness: float = 0.999
+    availability: float = 0.995
+    window: dt.timedelta = dt.timedelta(days=28)
+    retention: dt.timedelta = dt.timedelta(days=30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +193,7 @@ class Dataset:
         stable_partitions: what has the same identity is in the same table partition, so a merge looks only there.
         region: column whose value is the table partition's region; one of `regions`.
         hot_keys: a column that is watched for uneven values; `None`: nothing is counted.
+        priority: of its runs; low ones wait for a while when another dataset falls behind.
     """
 
     name: str
@@ -201,6 +223,7 @@ class Dataset:
     beyond_horizon: Beyond = "keep"
     idle_after: dt.timedelta = dt.timedelta(minutes=10)
     hot_keys: HotKeys | None = None
+    priority: Priority = "normal"
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)

@@ -64,6 +64,8 @@ def _page(contract: Dataset | Mart) -> str:
 
 
 def _dataset(dataset: Dataset, catalog: Catalog) -> str:
+    slo = dataset.slo
+    records = "" if slo.lag_records is None else f" and {slo.lag_records:,} records"
     facts: Facts = [
         ("Topic", f"{dataset.topic.name}, {dataset.topic.partitions} Kafka partitions"),
         ("Kept on the broker", duration(dataset.topic.retention)),
@@ -78,9 +80,17 @@ def _dataset(dataset: Dataset, catalog: Catalog) -> str:
         *_hot_keys(dataset),
     ]
     levels: Facts = [
-        ("Freshness", duration(dataset.slo.freshness)),
-        ("Latency", duration(dataset.slo.latency)),
-        ("Kept in Bronze", duration(dataset.slo.retention)),
+        ("Freshness", f"{duration(slo.freshness)}, {_percent(slo.freshness_target)} of the time"),
+        ("Lag", f"{duration(slo.lag)}{records}, {_percent(slo.lag_target)} of the time"),
+        (
+            "Visible in Gold",
+            f"50 % within {duration(slo.latency_p50)}, 95 % {duration(slo.latency_p95)}, 99 % {duration(slo.latency)}",
+        ),
+        ("Published of what is received", _percent(slo.completeness)),
+        ("Available", _percent(slo.availability)),
+        ("Reckoned over", duration(slo.window)),
+        ("Priority", dataset.priority),
+        ("Kept in Bronze", duration(slo.retention)),
         ("Rows that may break a rule", f"{dataset.max_bad_rate:.1%}"),
         ("A region is held back above", f"{dataset.breaker.bad_rate:.1%} bad rows"),
     ]
@@ -101,6 +111,10 @@ def _dataset(dataset: Dataset, catalog: Catalog) -> str:
         lineage={},
         sql="",
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.6g} %"
 
 
 def _horizon(dataset: Dataset) -> Facts:
