@@ -11,6 +11,7 @@ import polars as pl
 from dagster_project.contract.dtypes import TIMESTAMP
 from dagster_project.contract.model import Dataset
 from dagster_project.errors import LakeError
+from dagster_project.lake.sandbox import bounded, sandbox
 from dagster_project.lake.specs import COORDINATES, MESSAGE
 from dagster_project.outbox.headers import LETTER, RECEIPT, replays, signed
 from dagster_project.outbox.reading import messages
@@ -105,10 +106,8 @@ def where(letters: pl.DataFrame, predicate: str | None) -> pl.DataFrame:
     """
     if predicate is None:
         return letters
-    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with sandbox() as connection, bounded(connection):
         connection.register("letters", letters.with_row_index("_row").to_arrow())
-        connection.execute("SET lock_configuration = true")
         try:
             # The line end: a comment at the end of the predicate must not swallow the bracket.
             chosen = connection.sql(f"SELECT _row FROM letters WHERE ({predicate}\n)").fetchall()

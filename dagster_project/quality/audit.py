@@ -11,6 +11,7 @@ import polars as pl
 
 from dagster_project.contract.quality import Severity, TableRule
 from dagster_project.errors import ContractError
+from dagster_project.lake.sandbox import bounded, sandbox
 
 _NOTHING: Mapping[str, pl.LazyFrame] = {}
 
@@ -84,8 +85,7 @@ def _queried(
 ) -> Iterator[tuple[str, float]]:
     if not rules:
         return
-    with duckdb.connect(config={"enable_external_access": False}) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with sandbox() as connection, bounded(connection):
         connection.register("staged", staged)
         for number, (name, frame) in enumerate(inputs.items()):
             schema, _, table = name.partition(".")

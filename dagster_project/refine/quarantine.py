@@ -13,6 +13,7 @@ from dagster_project.contract.model import Dataset
 from dagster_project.errors import LakeError
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, frame_of
+from dagster_project.lake.sandbox import bounded, sandbox
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine.cursors import cursor_name
@@ -39,8 +40,7 @@ def quarantined(dataset: Dataset, *, storage: Storage, where: str | None = None)
     found = rows.filter(pl.col(specs.RELEASE).is_null()).sort(PLACE).collect(engine="in-memory")
     if where is None:
         return found
-    with duckdb.connect(config={"enable_external_access": False}) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with sandbox() as connection, bounded(connection):
         columns = found.with_columns(reasons=pl.col("_reasons").list.join(", "))
         connection.register("quarantine", columns.drop("_headers").to_arrow())
         try:

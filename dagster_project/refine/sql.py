@@ -14,6 +14,7 @@ from dagster_project.contract.dtypes import describe, polars_schema
 from dagster_project.contract.model import Mart
 from dagster_project.errors import ContractError
 from dagster_project.lake.columns import instance
+from dagster_project.lake.sandbox import bounded, sandbox
 from dagster_project.refine.macros import MACROS
 
 # To open a database takes 30 ms, as much as a small mart: one for each process, and one mart in it at a time.
@@ -27,7 +28,7 @@ def _database(_process: int, *, alone: bool) -> duckdb.DuckDBPyConnection:
     Args:
         alone: of one thread.
     """
-    database = duckdb.connect(config={"enable_external_access": False, **({"threads": 1} if alone else {})})
+    database = sandbox(threads=1 if alone else None)
     for macro in MACROS:
         database.execute(macro)
     return database
@@ -45,9 +46,9 @@ def run_sql(mart: Mart, inputs: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
         ContractError: the SQL fails, or its columns are not the contract's.
     """
     # Of several threads each sums a part, and in which order these come together is chance.
-    with _LOCK, _database(os.getpid(), alone=is_inexact(mart, inputs)).cursor() as connection:
+    with _LOCK, _database(os.getpid(), alone=is_inexact(mart, inputs)).cursor() as connection, bounded(connection):
         # Never committed: what is made for one mart no other one sees.
-        connection.execute("BEGIN; SET TimeZone = 'UTC'")
+        connection.execute("BEGIN")
         for name, frame in inputs.items():
             schema, _, table = name.partition(".")
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")

@@ -1,0 +1,83 @@
+"""SQL from contracts and commands reaches no file, no network, no extension and no variable, and ends in time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from dagster_project.errors import LakeError
+from dagster_project.lake.sandbox import bounded, sandbox
+from dagster_project.outbox.letters import where
+
+SECRET = "the secret of another file"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "secret.txt"
+    path.write_text(SECRET)
+    return path
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM read_text('{file}')",
+        "SELECT * FROM read_csv('{file}')",
+        "FROM '{file}'",
+        "FROM glob('{folder}/*')",
+        "COPY (SELECT 1) TO '{folder}/out.csv'",
+        "ATTACH '{folder}/other.duckdb'",
+        "EXPORT DATABASE '{folder}/copy'",
+        "FROM read_parquet('http://127.0.0.1:9/a.parquet')",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SELECT getenv('PATH')",
+        "FROM unseen",
+        "SET enable_external_access = true",
+        "SET lock_configuration = false",
+        "SET memory_limit = '900GB'",
+        "RESET memory_limit",
+        "SET TimeZone = 'Asia/Tokyo'",
+        "CREATE SECRET s (TYPE s3)",
+    ],
+)
+def test_nothing_beyond_its_tables(sql: str, file: Path) -> None:
+    unseen = pl.DataFrame({"secret": [SECRET]})
+    with sandbox() as connection, pytest.raises(duckdb.Error) as raised:
+        connection.sql(sql.format(file=file, folder=file.parent)).fetchall()
+    assert SECRET not in str(raised.value)
+    assert [path.name for path in file.parent.iterdir()] == [file.name], unseen
+
+
+def test_what_runs_too_long_is_ended() -> None:
+    with sandbox() as connection, pytest.raises(duckdb.InterruptException), bounded(connection, seconds=0.2):
+        connection.sql("SELECT count(*) FROM range(10000000000) a, range(1000) b").fetchall()
+
+
+def test_what_ends_in_time_is_left_alone() -> None:
+    with sandbox() as connection:
+        with bounded(connection, seconds=30):
+            connection.sql("SELECT 1").fetchall()
+        assert connection.sql("SELECT 2").fetchall() == [(2,)]
+
+
+def test_memory_and_disk_are_bounded() -> None:
+    """And what the bounds say, they keep: DuckDB's own are most of the memory and most of the disk."""
+    setting = "SELECT current_setting('{}')"
+    with sandbox() as own, duckdb.connect() as usual:
+        memory, most = (
+            float(one.sql(setting.format("memory_limit")).fetchall()[0][0].removesuffix(" GiB")) for one in (own, usual)
+        )
+        assert 0 < memory < 0.6 * most
+        assert own.sql(setting.format("max_temp_directory_size")).fetchall() == [("14.9 GiB",)]
+
+
+def test_a_predicate_of_a_command_reaches_no_file(file: Path) -> None:
+    letters = pl.DataFrame({"_error": ["x"], "_headers": [None]})
+    with pytest.raises(LakeError, match="does not run") as raised:
+        where(letters, f"_error IN (SELECT content FROM read_text('{file}'))")
+    assert SECRET not in str(raised.value)
