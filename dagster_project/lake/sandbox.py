@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import duckdb
@@ -37,7 +37,7 @@ def sandbox(*, threads: int | None = None) -> duckdb.DuckDBPyConnection:
 
 
 @contextmanager
-def bounded(connection: duckdb.DuckDBPyConnection, *, seconds: float = SECONDS) -> Iterator[None]:
+def bounded(connection: duckdb.DuckDBPyConnection, *, seconds: float = SECONDS) -> Generator[None]:
     """Interrupt what still runs after a while; it then raises `duckdb.InterruptException`."""
     timer = threading.Timer(seconds, connection.interrupt)
     timer.daemon = True
