@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project.assets.describe import Outcome, common, log_partitions, report_partitions
+from dagster_project.assets.describe import Outcome, common, log_partitions, report_partitions, tag_run
 from dagster_project.assets.partitions import dataset_partitions
 from dagster_project.checks import bronze as checks
 from dagster_project.checks import skew
@@ -86,7 +86,8 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
                 warn=context.log.warning,
             ):
                 context.log.info(
-                    f"batch {batch.batch_id}: {batch.events} events, {batch.poison} poison, version {batch.version}"
+                    f"batch {batch.batch_id}: {batch.events} events, {batch.poison} poison, version {batch.version}, "
+                    f"{', '.join(batch.named)}"
                 )
                 batches.append(batch)
                 rows.update(batch.rows)
@@ -100,6 +101,7 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
                     rows, told = Counter(), time.monotonic()
             table = lake.find(specs.bronze(dataset))[f"bronze/{dataset.name}"]
             topic = kafka.broker().topic(dataset.topic.name)
+        tag_run(context, [batch.batch_id for batch in batches], [name for batch in batches for name in batch.named])
         outcome = _outcome(dataset, table, rows, batches, topic)
         report_partitions(context, outcome)
         yield dg.MaterializeResult(metadata=outcome.metadata)

@@ -93,6 +93,21 @@ def chosen_keys(context: dg.AssetExecutionContext) -> list[Key] | None:
     return [table_key(name) for name in context.partition_keys]
 
 
+def tag_run(
+    context: dg.OpExecutionContext | dg.AssetExecutionContext, batches: Collection[int], named: Collection[str]
+) -> None:
+    """Tag a run that concerns one Bronze batch with it, so that it is found by it, and with its event if that is the only one.
+
+    Args:
+        named: correlation ids of the events, at least two of several.
+    """
+    tags = {"lakehouse/batch": str(next(iter(batches)))} if len(set(batches)) == 1 else {}
+    if tags and len(set(named)) == 1:
+        tags["lakehouse/correlation_id"] = next(iter(named))
+    if tags:
+        context.instance.add_run_tags(context.run_id, tags)
+
+
 def by_hand(context: dg.AssetExecutionContext, *, whole: bool = False) -> bool:
     """Whether a person asked for these partitions, and so means all of them, not only what is new.
 

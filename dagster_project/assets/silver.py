@@ -15,6 +15,7 @@ from dagster_project.assets.describe import (
     common,
     log_partitions,
     report_partitions,
+    tag_run,
 )
 from dagster_project.assets.lineage import silver_lineage
 from dagster_project.assets.partitions import dataset_partitions
@@ -50,6 +51,11 @@ def silver_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         with explained():
             outcome, commits = run_silver(dataset, lake, keys=chosen_keys(context), afresh=by_hand(context))
+        tag_run(
+            context,
+            [batch for commit in commits for batch in commit.batches or ()],
+            [name for commit in commits for name in commit.named],
+        )
         held = [name for name in chosen_keys(context) or [] if is_held(outcome, name)]
         if held:
             # Dagster would materialize every partition that the run was asked for. Marts follow with the next tick.

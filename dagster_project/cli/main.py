@@ -25,6 +25,7 @@ from dagster_project.cli import (
     retire,
     services,
     topics,
+    trace,
     verify,
     watermarks,
 )
@@ -72,6 +73,7 @@ app.add_typer(release.app, name="release")
 app.command()(dev.dev)
 app.command()(demo.demo)
 app.command()(verify.verify)
+app.command()(trace.trace)
 app.command()(lag.lag)
 app.command()(watermarks.watermarks)
 app.command()(retire.retire)

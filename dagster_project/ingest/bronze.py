@@ -22,7 +22,7 @@ from dagster_project.ingest.hot_keys import KeyCounts, count_keys
 from dagster_project.ingest.lateness import cursors_of, measure, newest_events
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
-from dagster_project.lake.specs import ERROR, RESCUED
+from dagster_project.lake.specs import ERROR, RESCUED, named
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.ledger.gaps import record_gaps
@@ -55,6 +55,7 @@ class Batch:
         drifted: rows with a field that the contract does not know.
         unknown: these fields, in how many rows each.
         keys: the most frequent values of the column that the contract calls uneven.
+        named: correlation ids of its messages, a few at the most, poison before all else.
     """
 
     batch_id: int
@@ -70,6 +71,7 @@ class Batch:
     unknown: dict[str, int]
     seconds: float
     keys: KeyCounts = field(default_factory=KeyCounts)
+    named: tuple[str, ...] = ()
 
 
 def ingest(
@@ -286,7 +288,7 @@ def _batch(
     counts = rows.select(*specs.KEYS, "_kind").group_by(pl.all()).len()
     kinds = dict(counts.group_by("_kind").agg(pl.sum("len")).iter_rows())
     events = counts.filter(pl.col("_kind") == specs.EVENT)
-    poison = rows.select("_kind", ERROR).filter(pl.col("_kind") == specs.POISON)
+    poison = rows.select("_kind", ERROR, "_correlation_id").filter(pl.col("_kind") == specs.POISON)
     reasons = poison.select(pl.col(ERROR).str.split(":").list.first())
     rescued = rows[RESCUED].drop_nulls()
     return Batch(
@@ -302,4 +304,5 @@ def _batch(
         drifted=len(rescued),
         unknown=unknown_fields(rescued, dataset.columns),
         seconds=seconds,
+        named=named(poison, rows),
     )

@@ -92,17 +92,19 @@ class HeadReader:
         if last < 0:
             return None
         base = max((version for version in checkpoints if version <= last), default=-1)
-        cursors = {} if base < 0 else self._checkpointed(checkpoints[base])
+        cursors = {} if base < 0 else checkpointed(self._filesystem, checkpoints[base])
         since = range(min(base + 1, last), last + 1)  # the newest commit is needed even where a checkpoint is as new
         found = list(contents(self._filesystem, uri, since))
         if len(found) < len(since):
             raise FileNotFoundError(path_of(uri, since.start + len(found)))
         return _moved(cursors, found, first=since.start)
 
-    def _checkpointed(self, path: str) -> dict[str, int]:
-        with self._filesystem.open(path, "rb") as file:
-            actions = pl.read_parquet(file.read(), columns=["txn"])["txn"].drop_nulls()
-        return {action["appId"]: action["version"] for action in actions if action["appId"] is not None}
+
+def checkpointed(filesystem: fsspec.AbstractFileSystem, path: str) -> dict[str, int]:
+    """All cursors as of a checkpoint."""
+    with filesystem.open(path, "rb") as file:
+        actions = pl.read_parquet(file.read(), columns=["txn"])["txn"].drop_nulls()
+    return {action["appId"]: action["version"] for action in actions if action["appId"] is not None}
 
 
 def _moved(cursors: Mapping[str, int], news: Iterable[bytes], *, first: int) -> Head:

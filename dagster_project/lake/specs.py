@@ -36,6 +36,8 @@ MESSAGE: dict[str, pl.DataType] = {
     "_payload": pl.Binary(),
     "_headers": pl.List(pl.Struct({"key": pl.String(), "value": pl.Binary()})),
 }
+# Correlation ids that a run tells of a batch: a log is read by people, and the rest is in the tables.
+_NAMED = 10
 KEYS = (DATE_COLUMN, REGION_COLUMN)
 PARTITION: dict[str, pl.DataType] = {DATE_COLUMN: pl.Date(), REGION_COLUMN: pl.String()}
 # A run of offsets, both ends included, that have no row in Bronze; of those that had one, its table partition and the
@@ -103,6 +105,12 @@ def silver(dataset: Dataset) -> TableSpec:
         statistics=("_batch_id", dataset.event_time),
         description=dataset.description,
     )
+
+
+def named(*rows: pl.DataFrame) -> tuple[str, ...]:
+    """Correlation ids of rows, a few at the most; those of the first frame before those of the next."""
+    ids = (name for frame in rows for name in frame["_correlation_id"].head(_NAMED))
+    return tuple(dict.fromkeys(ids))[:_NAMED]
 
 
 def version_time(dataset: Dataset) -> pl.Expr:

@@ -24,10 +24,12 @@ class Storage:
     Attributes:
         uri: an absolute local path or `s3://bucket/prefix`.
         options: object-store options for delta-rs and polars; empty for local disk.
+        run_id: of the Dagster run that writes, for its commits to name; empty outside of one.
     """
 
     uri: str
     options: Mapping[str, str] = field(default_factory=dict)
+    run_id: str = ""
 
     @classmethod
     def at(cls, uri: str, environment: Mapping[str, str] = os.environ) -> Storage:

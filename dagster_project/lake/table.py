@@ -320,13 +320,14 @@ class Table:
         commit_id = uuid.uuid4().hex
         actions = [*adds, *self._removals(remove, data_change=data_change)]
         named = tuple(marks)
+        run = {"run_id": self._storage.run_id} if self._storage.run_id else {}
 
         def content(version: int) -> bytes:
             return spelled(
                 actions,
                 cursors={**cursors, **dict.fromkeys(named, version)},
                 partition_by=self.spec.partition_by,
-                info={"commit_id": commit_id, **{name: str(value) for name, value in (metadata or {}).items()}},
+                info={"commit_id": commit_id, **run, **{name: str(value) for name, value in (metadata or {}).items()}},
             )
 
         version = self._publish(content, commit_id, {*cursors, *named})

@@ -19,6 +19,8 @@ RECEIPT = ("topic", "partition", "offset", "topic_id", "replayed_as_attempt")
 REPLAY_OF, REPLAY_ATTEMPT = "lakehouse.replay.of", "lakehouse.replay.attempt"
 # Any sender may write any header; a number with more digits is not ours.
 _DIGITS = 6
+# What a producer calls its own correlation id.
+CORRELATION = "correlation_id"
 
 
 def sign(received: Iterable[Header], names: Sequence[str], values: Mapping[str, object]) -> list[Header]:
@@ -44,7 +46,12 @@ def replays(received: Headers) -> tuple[str | None, int]:
     return origin.decode(errors="replace"), int(attempt)
 
 
-def resent(received: Headers, *, origin: str, attempt: int) -> list[Header]:
-    """Headers of a message that is sent once more: as received, with this attempt in place of an earlier one."""
+def resent(received: Headers, *, origin: str, attempt: int, correlation_id: str) -> list[Header]:
+    """Headers of a message that is sent once more: as received, with this attempt in place of an earlier one.
+
+    A message without a correlation id has its place for one; that goes along, as it has another place from now on.
+    """
     kept = [(name, value) for name, value in received if name not in {REPLAY_OF, REPLAY_ATTEMPT}]
-    return [*kept, (REPLAY_OF, origin.encode()), (REPLAY_ATTEMPT, str(attempt).encode())]
+    named = any(name == CORRELATION and value for name, value in kept)
+    own = [] if named else [(CORRELATION, correlation_id.encode())]
+    return [*kept, *own, (REPLAY_OF, origin.encode()), (REPLAY_ATTEMPT, str(attempt).encode())]

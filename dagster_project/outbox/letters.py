@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from typing import Any
 
@@ -37,7 +38,9 @@ SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-def read_letters(dataset: Dataset, *, bootstrap_servers: str, settled: bool = False) -> pl.DataFrame:
+def read_letters(
+    dataset: Dataset, *, bootstrap_servers: str, settled: bool = False, since: dt.datetime | None = None
+) -> pl.DataFrame:
     """One row a letter, in the order of the queue.
 
     Columns: `topic, topic_id, _kafka_partition, _kafka_offset` are the place of the message that failed, `_key, _payload,
@@ -46,7 +49,7 @@ def read_letters(dataset: Dataset, *, bootstrap_servers: str, settled: bool = Fa
     time, `replayed_at` when it was sent again, null while it was not.
 
     Args:
-        settled: as of `messages`.
+        settled, since: as of `messages`.
 
     Raises:
         KafkaError: no broker, or no queue.
@@ -55,7 +58,7 @@ def read_letters(dataset: Dataset, *, bootstrap_servers: str, settled: bool = Fa
     letters: list[dict[str, Any]] = []
     receipts: list[dict[str, Any]] = []
     strange: list[str] = []
-    for batch in messages(topic, bootstrap_servers=bootstrap_servers, settled=settled):
+    for batch in messages(topic, bootstrap_servers=bootstrap_servers, settled=settled, since=since):
         for row in batch.iter_rows(named=True):
             found = [(header["key"], header["value"]) for header in row["_headers"]]
             # A receipt has no value, but a message that failed may have none either: the headers tell.

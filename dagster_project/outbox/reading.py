@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Iterator
 
@@ -15,12 +16,15 @@ from dagster_project.topics.broker import Broker
 _SETTLING_SECONDS = 40.0
 
 
-def messages(topic: str, *, bootstrap_servers: str, settled: bool) -> Iterator[pl.DataFrame]:
+def messages(
+    topic: str, *, bootstrap_servers: str, settled: bool, since: dt.datetime | None = None
+) -> Iterator[pl.DataFrame]:
     """All committed messages of a topic, in batches as `Fetched.messages`.
 
     Args:
         settled: read what is written by now to its very end. Of a topic that several transactions write to, a reader
             sees only what comes before the first open one, even if what comes after was committed long ago.
+        since: leave out what stands before all that was written from then on.
 
     Raises:
         KafkaError: no broker, no such topic, or a transaction stays open.
@@ -30,7 +34,8 @@ def messages(topic: str, *, bootstrap_servers: str, settled: bool) -> Iterator[p
     end = broker.written(found) if settled else found.end
     # A deadline that only counts once nothing more comes: a long topic may take as long as it takes.
     waiting_since = time.monotonic()
-    with reading(bootstrap_servers=bootstrap_servers, topic=topic, offsets=found.first) as at:
+    first = found.first if since is None else broker.since(found, since)
+    with reading(bootstrap_servers=bootstrap_servers, topic=topic, offsets=first) as at:
         while True:
             fetched = at.fetch(Limits())
             if not fetched.messages.is_empty():

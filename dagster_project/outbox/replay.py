@@ -110,7 +110,7 @@ def send_again(producer: ck.Producer, letters: pl.DataFrame, *, source: str, dlq
             partition=row["_kafka_partition"],
             key=row["_key"],
             value=row["_payload"],
-            headers=resent(received, origin=row["origin"], attempt=attempt),
+            headers=resent(received, origin=row["origin"], attempt=attempt, correlation_id=row["_correlation_id"]),
         )
         values = {
             "topic": row["topic"],

@@ -27,6 +27,11 @@ def cursor_keys(cursors: Mapping[str, int], prefix: str) -> dict[Key, int]:
     return found
 
 
+def batch_of(through: Mapping[Key, int]) -> dict[str, int]:
+    """The last Bronze batch that a commit takes in, for people to read in it; nothing where there is none."""
+    return {"batch_id": max(through.values())} if through else {}
+
+
 def judged(cursors: Mapping[str, int]) -> dict[str, int]:
     """Cursors as if what is held back had been published: what needs no other look before its inputs change."""
     held = {name.removeprefix(HELD): value for name, value in cursors.items() if name.startswith(HELD) and value >= 0}

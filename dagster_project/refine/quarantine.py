@@ -16,7 +16,7 @@ from dagster_project.lake.keys import Key, frame_of
 from dagster_project.lake.sandbox import bounded, sandbox
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
-from dagster_project.refine.cursors import cursor_name
+from dagster_project.refine.cursors import batch_of, cursor_name
 from dagster_project.refine.plan import progress
 from dagster_project.topics.offsets import place
 
@@ -82,7 +82,9 @@ def quarantine(
     )
     done = progress(table)
     moved = {cursor_name("bronze", key): batch for key, batch in through.items() if batch > done.get(key, -1)}
-    table.commit(rows.select(table.spec.schema.keys()), cursors=moved, metadata={"rows": len(rows)})
+    table.commit(
+        rows.select(table.spec.schema.keys()), cursors=moved, metadata={"rows": len(rows), **batch_of(through)}
+    )
 
 
 def _messages(bronze: Table, files: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:

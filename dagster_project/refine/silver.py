@@ -16,7 +16,7 @@ from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table, TableSpec
 from dagster_project.quality.gate import judge
 from dagster_project.refine.breaker import Tally, tallies, window_cursors, windows
-from dagster_project.refine.cursors import cursor_keys, cursor_name
+from dagster_project.refine.cursors import batch_of, cursor_keys, cursor_name
 from dagster_project.refine.expired import refuse_expired
 from dagster_project.refine.gate import audited, without
 from dagster_project.refine.holds import freed, holds, resting
@@ -50,6 +50,8 @@ class Refined:
         held: by table partition or region, why nothing of it is published.
         lateness: by region, of the rows that were read, how many were how late.
         beyond: those of them beyond the lateness horizon.
+        batches: the first and the last Bronze batch of these rows; `None` of none.
+        named: correlation ids of these rows, a few at the most, those of quarantined ones before all others.
     """
 
     read: dict[Key, int] = field(default_factory=dict)
@@ -62,6 +64,8 @@ class Refined:
     held: dict[Key, str] = field(default_factory=dict)
     lateness: Histogram = field(default_factory=dict)
     beyond: int = 0
+    batches: tuple[int, int] | None = None
+    named: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +197,7 @@ def _refine(
     moved[COLUMNS] = columns_after(dataset, silver)
     moved |= taken_over(tables.bronze, silver, pending_files(dataset, tables.bronze, {**planned, **through}))
     publish(silver, merged, through, cursors=moved, told=told)
-    read = pl.concat(rows.select(*specs.KEYS, specs.LATE, "_deleted") for rows in (good, bad))
+    read = pl.concat(rows.select(*specs.KEYS, specs.LATE, "_deleted", "_batch_id") for rows in (good, bad))
     refined = Refined(
         read=counts(read),
         written=counts(merged.added),
@@ -205,6 +209,8 @@ def _refine(
         held=held,
         lateness=histogram(read),
         beyond=count_beyond(dataset, read),
+        batches=None if read.is_empty() else read.select(pl.min("_batch_id"), pl.max("_batch_id").alias("last")).row(0),
+        named=specs.named(bad, good),
     )
     return refined, through
 
@@ -245,7 +251,7 @@ def publish(
         remove=merged.rewritten,
         cursors={**{cursor_name("bronze", key): batch for key, batch in through.items()}, **cursors},
         marks=[cursor_name("changed", key) for key in merged.touched],
-        metadata={"rows": len(merged.added), **told},
+        metadata={"rows": len(merged.added), **batch_of(through), **told},
     )
 
 

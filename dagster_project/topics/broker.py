@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -104,6 +105,16 @@ class Broker:
         partitions = [TopicPartition(topic.name, partition) for partition in topic.end]
         found = self._offsets(partitions, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED)
         return {partition: offset for (_, partition), offset in found.items()}
+
+    def since(self, topic: Topic, moment: dt.datetime) -> dict[int, int]:
+        """By Kafka partition, the offset of the first record with this timestamp or a later one; where there is none, the end.
+
+        Raises:
+            KafkaError: the cluster does not answer.
+        """
+        partitions = [TopicPartition(topic.name, partition) for partition in topic.end]
+        found = self._offsets(partitions, OffsetSpec.for_timestamp(int(moment.timestamp() * 1000)))
+        return {p: topic.end[p] if offset < 0 else min(offset, topic.end[p]) for (_, p), offset in found.items()}
 
     def _offsets(
         self,

@@ -104,13 +104,15 @@ def small_catalog(folder: Path) -> Catalog:
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """A message of the topic."""
+    """A message of the topic; its correlation id is its place, unless it has one."""
 
     offset: int
     payload: bytes | None
     key: bytes | None = None
     partition: int = 0
     sent: dt.datetime = EPOCH
+    correlation_id: str = ""
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 def reading(
@@ -158,11 +160,15 @@ def fetched(messages: Iterable[Message], following: Mapping[int, int] | None = N
             "_kafka_offset": pl.Series([message.offset for message in found], dtype=pl.Int64),
             "_kafka_timestamp": pl.Series([message.sent for message in found], dtype=TIMESTAMP),
             "_correlation_id": pl.Series(
-                [f"{message.partition}/{message.offset}" for message in found], dtype=pl.String
+                [message.correlation_id or f"{message.partition}/{message.offset}" for message in found],
+                dtype=pl.String,
             ),
             "_key": pl.Series([message.key for message in found], dtype=pl.Binary),
             "_payload": pl.Series([message.payload for message in found], dtype=pl.Binary),
-            "_headers": pl.Series([[] for _ in found], dtype=specs.MESSAGE["_headers"]),
+            "_headers": pl.Series(
+                [[{"key": key, "value": value} for key, value in message.headers] for message in found],
+                dtype=specs.MESSAGE["_headers"],
+            ),
         }
     )
     return Fetched(messages=frame, next={**after, **(following or {})}, caught_up=True)

@@ -65,7 +65,7 @@ def test_a_letter_is_never_taken_for_a_receipt(received: list[Header]) -> None:
 
 
 def test_a_message_says_where_it_failed_first_and_how_often_it_was_sent() -> None:
-    first = resent([("correlation_id", b"c-1"), ("x", None)], origin="a.b/3/41", attempt=1)
+    first = resent([("correlation_id", b"c-1"), ("x", None)], origin="a.b/3/41", attempt=1, correlation_id="c-1")
     assert first == [
         ("correlation_id", b"c-1"),
         ("x", None),
@@ -73,9 +73,16 @@ def test_a_message_says_where_it_failed_first_and_how_often_it_was_sent() -> Non
         (REPLAY_ATTEMPT, b"1"),
     ]
     assert replays(first) == ("a.b/3/41", 1)
-    second = resent(first, origin="a.b/3/41", attempt=2)
+    second = resent(first, origin="a.b/3/41", attempt=2, correlation_id="c-1")
     assert replays(second) == ("a.b/3/41", 2)
     assert len(second) == len(first)
+
+
+@pytest.mark.parametrize("received", [[], [("correlation_id", None)], [("correlation_id", b""), ("x", b"y")]])
+def test_a_message_without_a_correlation_id_keeps_the_one_that_it_was_known_by(received: list[Header]) -> None:
+    first = resent(received, origin="a.b/3/41", attempt=1, correlation_id="a.b/3/41")
+    assert first[-3] == ("correlation_id", b"a.b/3/41")
+    assert resent(first, origin="a.b/3/41", attempt=2, correlation_id="a.b/3/41")[:-1] == first[:-1]
 
 
 @pytest.mark.parametrize(
