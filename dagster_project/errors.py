@@ -73,3 +73,7 @@ class StaleCursorError(LakeError):
 
 class AccountingError(LakehouseError):
     """An offset has no proven place."""
+
+
+class SinkError(LakehouseError):
+    """A notification was not taken."""

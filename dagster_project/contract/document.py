@@ -65,6 +65,30 @@ def read(source: Path) -> Document:
     Raises:
         ContractError: with every problem's line, path, what was found and what to write instead.
     """
+    data, lines, problems = parse(source, "a data contract: apiVersion, kind, id, …")
+    problems += dict.fromkeys(_schema_problems(data))  # two rules of the standard may find the same
+    if not problems:
+        try:
+            model = OpenDataContractStandard.model_validate(data)
+        except ValidationError as error:
+            problems = [
+                Problem(path=tuple(item["loc"]), found=f"{item['input']!r}", expected=item["msg"])
+                for item in error.errors()
+            ]
+        else:
+            return Document(source=source, data=data, model=model, lines=lines)
+    raise refuse(source, lines, problems)
+
+
+def parse(source: Path, expected: str) -> tuple[dict[str, Any], dict[Steps, int], list[Problem]]:
+    """A YAML file as plain data, with the line of everything in it, and keys that are there twice.
+
+    Args:
+        expected: what the file should hold, for the error of one that is no mapping.
+
+    Raises:
+        ContractError: it is not UTF-8, not YAML, or no mapping.
+    """
     try:
         node = yaml.compose(source.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     except UnicodeDecodeError as error:
@@ -79,24 +103,10 @@ def read(source: Path) -> Document:
         )
         raise refuse(source, lines, [problem]) from error
     if not isinstance(node, yaml.MappingNode):
-        raise refuse(
-            source, {}, [Problem(path=(), found="no mapping", expected="a data contract: apiVersion, kind, id, …")]
-        )
+        raise refuse(source, {}, [Problem(path=(), found="no mapping", expected=expected)])
     lines: dict[Steps, int] = {}
     problems: list[Problem] = []
-    data = _construct(node, (), lines, problems)
-    problems += dict.fromkeys(_schema_problems(data))  # two rules of the standard may find the same
-    if not problems:
-        try:
-            model = OpenDataContractStandard.model_validate(data)
-        except ValidationError as error:
-            problems = [
-                Problem(path=tuple(item["loc"]), found=f"{item['input']!r}", expected=item["msg"])
-                for item in error.errors()
-            ]
-        else:
-            return Document(source=source, data=data, model=model, lines=lines)
-    raise refuse(source, lines, problems)
+    return _construct(node, (), lines, problems), lines, problems
 
 
 def _construct(node: yaml.Node, path: Steps, lines: dict[Steps, int], problems: list[Problem]) -> Any:

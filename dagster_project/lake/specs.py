@@ -216,6 +216,36 @@ def costs() -> TableSpec:
     )
 
 
+def alerts() -> TableSpec:
+    """Each transition of each alert, with all that is known of the alert then."""
+    return TableSpec(
+        layer="ops",
+        name="alerts",
+        schema={
+            "sequence": pl.Int64(),
+            "at": TIMESTAMP,
+            "alert": pl.String(),
+            "scope": pl.String(),
+            "state": pl.String(),
+            "severity": pl.String(),
+            "since": TIMESTAMP,
+            # When people were told last; what is only written down does not move it.
+            "told_at": TIMESTAMP,
+            "cause": pl.String(),
+            "folded": pl.List(pl.String()),
+            "summary": pl.String(),
+            "runbook": pl.String(),
+            "command": pl.String(),
+            "correlation_id": pl.String(),
+            DATE_COLUMN: pl.Date(),
+        },
+        partition_by=(DATE_COLUMN,),
+        statistics=("at", "sequence"),
+        many_writers=True,
+        description="Transitions of alerts: new, firing, resolved.",
+    )
+
+
 def ops() -> tuple[TableSpec, ...]:
     """The platform's tables about itself."""
-    return (measurements(), costs())
+    return (measurements(), costs(), alerts())

@@ -166,6 +166,11 @@ class Table:
         return self._head.version
 
     @property
+    def digest(self) -> bytes:
+        """Names this version, and tells it from the same version of a table that was made anew."""
+        return self._head.digest
+
+    @property
     def delta(self) -> DeltaTable:
         """This version as delta-rs sees it, with its list of files.
 

@@ -1,0 +1,93 @@
+"""HTTP as a sink: JSON of the platform's own, signed where a secret is given, or as Slack has it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from dagster_project.alerts.message import Message
+from dagster_project.alerts.sink import TIMEOUT_S
+from dagster_project.errors import SinkError
+
+SIGNATURE = "X-Lakehouse-Signature"
+# Of Slack's blocks: a header may have 150 characters, a field's text 2,000.
+_HEADER, _FIELD = 150, 2000
+# Of an answer that refuses, for people.
+_ANSWER = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """Posts each notification as one JSON document.
+
+    Attributes:
+        secret: signs the body, so that the receiver knows who sent it: `X-Lakehouse-Signature: sha256=<HMAC in hex>`.
+    """
+
+    url: str
+    secret: str = field(default="", repr=False)
+
+    def send(self, message: Message) -> None:
+        alert = asdict(message.alert)
+        body = json.dumps({"key": message.key, "title": message.title, **message.facts, "alert": alert}, default=_text)
+        content = body.encode()
+        signed = {}
+        if self.secret:
+            digest = hmac.new(self.secret.encode(), content, hashlib.sha256).hexdigest()
+            signed = {SIGNATURE: f"sha256={digest}"}
+        _post(self.url, content, {"Idempotency-Key": message.key, **signed})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slack:
+    """Posts each notification as Slack's incoming webhooks take it, and what speaks their format."""
+
+    url: str = field(repr=False)  # who knows it may post
+
+    def send(self, message: Message) -> None:
+        # As text there is no mark-up, so nothing that is wrong can ping everybody by its name.
+        facts = [
+            {"type": "section", "text": {"type": "plain_text", "text": f"{name}: {value}"[:_FIELD]}}
+            for name, value in message.facts.items()
+        ]
+        header = {"type": "header", "text": {"type": "plain_text", "text": message.title[:_HEADER]}}
+        content = json.dumps({"text": message.title, "blocks": [header, *facts]}).encode()
+        _post(self.url, content, {"Idempotency-Key": message.key})
+
+
+# But for redirects, which urllib follows by a GET without the body, and takes their answer for a success.
+_OPENER = urllib.request.OpenerDirector()
+for _handler in (
+    urllib.request.ProxyHandler,
+    urllib.request.HTTPHandler,
+    urllib.request.HTTPSHandler,
+    urllib.request.HTTPDefaultErrorHandler,
+    urllib.request.HTTPErrorProcessor,
+):
+    _OPENER.add_handler(_handler())
+
+
+def _post(url: str, content: bytes, headers: Mapping[str, str]) -> None:
+    request = urllib.request.Request(  # noqa: S310 the configuration takes nothing but http and https
+        url, content, {"Content-Type": "application/json", "User-Agent": "lakehouse", **headers}
+    )
+    try:
+        with _OPENER.open(request, timeout=TIMEOUT_S) as answer:
+            answer.read(_ANSWER)
+    except urllib.error.HTTPError as error:
+        with error:
+            said = error.read(_ANSWER).decode(errors="replace").strip()
+        raise SinkError(f"it answers {error.code} {error.reason}: {said}".rstrip(": ")) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise SinkError(f"it does not answer: {error}") from error
+
+
+def _text(value: Any) -> str:
+    return str(value.isoformat())
