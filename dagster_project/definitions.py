@@ -22,6 +22,7 @@ from dagster_project.naming import asset_key
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors.accounting import accounting_sensor, verify_job_name
+from dagster_project.sensors.alerts import alerts_sensor
 from dagster_project.sensors.bronze_changes import bronze_changes_sensor
 from dagster_project.sensors.conformed import conformed_sensor
 from dagster_project.sensors.freshness import freshness_sensor
@@ -114,6 +115,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
             retention_sensor(catalog),
             conformed_sensor(catalog),
             accounting_sensor(catalog, jobs=verify.values()),
+            alerts_sensor(catalog, settings=settings),
         ],
         resources={
             "kafka": KafkaResource(servers=settings.bootstrap_servers),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Severity = Literal["warning", "critical"]
 # new: it has begun. firing: it goes on. resolved: it is over.
@@ -104,6 +105,12 @@ class Alert:
     def thread(self) -> str:
         """Names the alert from its beginning to its end: the same in all of its transitions, and in no other alert's."""
         return _thread(self.id, self.since)
+
+
+def from_row(row: Mapping[str, Any]) -> Alert:
+    """An alert of its fields by name, with a list where it has a tuple."""
+    fields: dict[str, Any] = {**row, "folded": tuple(row["folded"])}
+    return Alert(**fields)
 
 
 def correlation(condition: Condition, since: dt.datetime) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from dagster_project.alerts.alert import Alert
@@ -46,6 +46,10 @@ class Book:
         """Alerts that are open: the critical ones first, then the oldest."""
         found = (alert for alert in self.alerts if alert.is_open)
         return tuple(sorted(found, key=lambda alert: (alert.severity != "critical", alert.since, alert.id)))
+
+    def using(self, sinks: Collection[str]) -> Book:
+        """The book with these sinks in use; one that was never used begins with what comes next."""
+        return replace(self, sinks={name: self.sinks.get(name, Progress(told=self.sequence)) for name in sinks})
 
     def numbered(self, transitions: Iterable[Alert]) -> tuple[Alert, ...]:
         """Transitions with the numbers that follow."""

@@ -25,14 +25,12 @@ class Edge:
 
     def holds(self, cause: Id, effect: Id) -> bool:
         """Whether the one follows from the other."""
+        if (cause.alert, effect.alert) != (self.cause, self.effect):
+            return False
         parts = effect.scope.split("/")
         # What is of the whole platform is shared by all of it.
         common = cause.scope.split("/")[: self.shared] if cause.scope else []
-        return (
-            (cause.alert, effect.alert) == (self.cause, self.effect)
-            and common == parts[: len(common)]
-            and (not self.objectives or parts[-1] in self.objectives)
-        )
+        return common == parts[: len(common)] and (not self.objectives or parts[-1] in self.objectives)
 
 
 _LAG = frozenset({"lag_records", "lag_seconds"})
@@ -69,8 +67,13 @@ EDGES: tuple[Edge, ...] = (
 )
 
 
+_CAUSES = {effect: [edge for edge in EDGES if edge.effect == effect] for effect in {edge.effect for edge in EDGES}}
+
+
 def root(effect: Id, active: Collection[Id]) -> Id:
     """What something follows from in the end, of what is wrong now; itself, where that explains nothing."""
-    causes = (cause for edge in EDGES for cause in sorted(active) if edge.holds(cause, effect))
-    cause = next(causes, None)
-    return effect if cause is None else root(cause, active)
+    for edge in _CAUSES.get(effect.alert, ()):
+        cause = min((other for other in active if edge.holds(other, effect)), default=None)
+        if cause is not None:
+            return root(cause, active)
+    return effect

@@ -146,7 +146,7 @@ def _problems(data: Mapping[str, Any], environment: Mapping[str, str]) -> Iterat
 
 def _sink_problems(spec: Any, path: Steps, environment: Mapping[str, str]) -> Iterator[Problem]:
     kind = spec.get("type") if isinstance(spec, dict) else None
-    if kind not in _SINKS:
+    if not isinstance(kind, str) or kind not in _SINKS:
         yield Problem(path=(*path, "type"), found=f"{kind!r}", expected="one of " + ", ".join(_SINKS))
         return
     needed, optional = _SINKS[kind]

@@ -21,8 +21,22 @@ class Seen:
         unknown: kinds of alerts that could not be looked at; those that are open stay so.
     """
 
-    conditions: tuple[Condition, ...]
+    conditions: tuple[Condition, ...] = ()
     unknown: frozenset[str] = frozenset()
+
+    @classmethod
+    def nothing(cls, kinds: frozenset[str]) -> Seen:
+        """These kinds could not be looked at."""
+        return cls(unknown=kinds)
+
+    @classmethod
+    def together(cls, looks: Iterable[Seen]) -> Seen:
+        """All that several looks have found."""
+        found = tuple(looks)
+        return cls(
+            conditions=tuple(condition for item in found for condition in item.conditions),
+            unknown=frozenset[str]().union(*(item.unknown for item in found)),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import takewhile
 
 from dagster_project.alerts.alert import Alert
 from dagster_project.alerts.book import Book, Progress
@@ -43,7 +44,7 @@ def deliver(
     }
     # In order: what another one is about to tell holds up what comes after it.
     due = {
-        name: alerts[: next((i for i, alert in enumerate(alerts) if not _may(alert, mine, now)), len(alerts))]
+        name: list(takewhile(lambda alert, name=name: _may(alert, mine, book.sinks[name], now), alerts))
         for name, alerts in due.items()
     }
     due = {name: alerts for name, alerts in due.items() if alerts}
@@ -62,8 +63,9 @@ def deliver(
     return {name: future.result() for name, future in done.items()}
 
 
-def _may(alert: Alert, mine: set[int], now: dt.datetime) -> bool:
-    return alert.sequence in mine or now - alert.at >= LEASE
+def _may(alert: Alert, mine: set[int], progress: Progress, now: dt.datetime) -> bool:
+    # After a failure whoever tried has said so, and it is anybody's turn.
+    return alert.sequence in mine or bool(progress.tries) or now - alert.at >= LEASE
 
 
 def _moved(tell: Callable[[Alert], None], alerts: Sequence[Alert], progress: Progress, now: dt.datetime) -> Progress:

@@ -13,7 +13,7 @@ from dataclasses import asdict, fields
 
 import polars as pl
 
-from dagster_project.alerts.alert import Alert
+from dagster_project.alerts.alert import Alert, from_row
 from dagster_project.alerts.book import Book, Progress
 from dagster_project.alerts.kinds import LINGER
 from dagster_project.contract.model import DATE_COLUMN
@@ -166,4 +166,4 @@ def _rows(transitions: Iterable[Alert]) -> pl.DataFrame:
 def _alerts(rows: pl.LazyFrame) -> tuple[Alert, ...]:
     names = [item.name for item in fields(Alert)]
     found = rows.select(names).sort("sequence").collect()
-    return tuple(Alert(**{**row, "folded": tuple(row["folded"])}) for row in found.iter_rows(named=True))
+    return tuple(map(from_row, found.iter_rows(named=True)))

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dagster_project.alerts.alert import Alert
+from dagster_project.alerts.alert import Alert, from_row
 from dagster_project.alerts.book import Book, Progress
 
 _TIMES = ("at", "since", "told_at")
@@ -73,4 +73,4 @@ def _text(value: Any) -> Any:
 
 def _alert(row: dict[str, Any]) -> Alert:
     times = {name: dt.datetime.fromisoformat(row[name]) for name in _TIMES}
-    return Alert(**{**row, **times, "folded": tuple(row["folded"])})
+    return from_row(row | times)

@@ -10,6 +10,8 @@ from dagster_project.naming import asset_key
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
 
+# In the metadata, where nothing could be accounted for: the kind of error.
+ERROR = "error"
 NAME = "every_offset_accounted_for"
 _COUNTS = ("offsets", *PLACES, "letters_pending")
 
@@ -36,7 +38,7 @@ def accounting_check(dataset: Dataset, *, catalog: Catalog) -> dg.AssetChecksDef
                 bootstrap_servers=kafka.bootstrap(),
             )
         except LakehouseError as error:
-            return dg.AssetCheckResult(passed=False, metadata={"problems": str(error)})
+            return dg.AssetCheckResult(passed=False, metadata={"problems": str(error), ERROR: type(error).__name__})
         metadata: dict[str, int | str] = {name: getattr(found, name) for name in _COUNTS}
         return dg.AssetCheckResult(
             passed=found.accounted, metadata={**metadata, "problems": "\n".join(found.problems) or "none"}

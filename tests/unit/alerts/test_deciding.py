@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dagster_project.alerts.alert import Condition, Id
 from dagster_project.alerts.causes import EDGES, root
-from dagster_project.alerts.decide import Memory, Seen, decide
+from dagster_project.alerts.decide import Memory
 from dagster_project.alerts.kinds import KINDS, LINGER, QUIET, REPEAT
 from tests.unit.alerts.platform import START, TICK, Desk, condition
 
@@ -25,7 +25,7 @@ conditions = st.builds(
     st.sampled_from(["warning", "critical"]),
 )
 # What is wrong, and for how many ticks.
-stretches = st.lists(st.tuples(st.lists(conditions, max_size=4), st.integers(1, 40)), max_size=6)
+stretches = st.lists(st.tuples(st.lists(conditions, max_size=4), st.integers(1, 20)), max_size=4)
 
 
 @pytest.mark.parametrize("alert", sorted(KINDS))
@@ -143,8 +143,8 @@ def test_the_order_of_conditions_changes_nothing(first: list[Condition], then: l
     for found in (first, then):
         shuffled = list(found) * 2  # seen twice is seen
         random.shuffle(shuffled)
-        one.last(200, *found)
-        other.last(200, *shuffled)
+        one.last(130, *found)
+        other.last(130, *shuffled)
     assert one.rows == other.rows
 
 
@@ -176,17 +176,6 @@ def test_nothing_lasts_unsaid(course: list[tuple[list[Condition], int]]) -> None
             for found in wrong:
                 others = (raised | lately) - {found.id}
                 assert found.id in raised or root(found.id, others) != found.id
-
-
-@given(stretches)
-def test_each_row_follows_from_the_state_alone(course: list[tuple[list[Condition], int]]) -> None:
-    """Deciding twice from the same state gives the same rows, with the same keys: a tick that is repeated tells nothing new."""
-    desk = Desk()
-    for wrong, length in course:
-        for _ in range(length):
-            seen = Seen(conditions=tuple(wrong))
-            expected = decide(list(desk.known.values()), seen, desk.memory, desk.now).transitions
-            assert [alert.key for alert in desk.look(*wrong)] == [alert.key for alert in expected]
 
 
 def test_causes_are_seen_before_their_effects_are_due() -> None:

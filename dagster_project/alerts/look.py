@@ -1,0 +1,135 @@
+"""A look at the platform: everything that can be wrong, whatever does not answer."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from dagster_project.alerts import conditions, probes
+from dagster_project.alerts.alert import Condition
+from dagster_project.alerts.arrivals import arrivals
+from dagster_project.alerts.decide import Seen
+from dagster_project.alerts.facts import Facts
+from dagster_project.alerts.probes import TIMEOUT_S, Bounded, Probe
+from dagster_project.contract.model import Catalog, Dataset
+from dagster_project.errors import LakehouseError
+from dagster_project.ingest.horizon import horizons
+from dagster_project.lake import specs
+from dagster_project.lake.storage import Storage
+from dagster_project.lake.table import Table
+from dagster_project.refine.watermarks import watermarks
+from dagster_project.slo.status import status
+
+# What is looked at together, and so is unknown together.
+_BUDGETS = frozenset({"lag", "slo-burn"})
+_ARRIVALS = frozenset({"poison-rate", "schema-drift"})
+_REGIONS = frozenset({"breaker-open", "silent-region"})
+_LOSSES = frozenset({"time-to-loss"})
+# Tables that are opened at once, as a store answers in tens of milliseconds.
+_OPENED_AT_ONCE = 16
+# Standing questions, by what is asked.
+_ASKED: dict[str, Bounded[Seen]] = {}
+_PROBED: dict[str, Bounded[Probe]] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What was found.
+
+    Attributes:
+        store_up: tables can be read and written.
+    """
+
+    seen: Seen
+    store_up: bool
+
+
+def look(catalog: Catalog, *, storage: Storage, servers: Callable[[], str], facts: Facts, now: dt.datetime) -> Look:
+    """Look at everything, side by side; takes no longer than two time-outs of 5 s, whatever hangs.
+
+    Args:
+        servers: gives the bootstrap servers.
+    """
+    broker = _PROBED.setdefault("broker", Bounded()).ask(partial(probes.broker, servers))
+    store = _PROBED.setdefault(storage.uri, Bounded()).ask(partial(probes.store, storage))
+    kafka, lake = _probed(broker), _probed(store)
+    found = [
+        Seen(conditions=(*conditions.broker(kafka), *conditions.store(lake, uri=storage.uri))),
+        _dagsters(facts),
+    ]
+    questions: list[tuple[str, frozenset[str], Callable[[], Seen]]] = [
+        ("budgets", _BUDGETS, lambda: _budgets(catalog, storage, now)),
+        ("datasets", _ARRIVALS | _REGIONS, lambda: _datasets(catalog, storage, now)),
+        ("losses", _LOSSES, lambda: _losses(catalog, storage, servers()) if kafka.up else Seen.nothing(_LOSSES)),
+    ]
+    asked = [
+        (kinds, _ASKED.setdefault(f"{name} {storage.uri}", Bounded()).ask(question) if lake.up else None)
+        for name, kinds, question in questions
+    ]
+    found += (Seen.nothing(kinds) if future is None else _answered(future, kinds) for kinds, future in asked)
+    return Look(seen=Seen.together(found), store_up=lake.up)
+
+
+def _probed(future: Future[Probe]) -> Probe:
+    try:
+        return future.result(TIMEOUT_S)
+    except TimeoutError:
+        return Probe(seconds=TIMEOUT_S, found=f"no answer within {TIMEOUT_S:g} s")
+
+
+def _answered(future: Future[Seen], kinds: frozenset[str]) -> Seen:
+    try:
+        return future.result(TIMEOUT_S)
+    except (TimeoutError, LakehouseError):
+        return Seen.nothing(kinds)
+
+
+def _dagsters(facts: Facts) -> Seen:
+    return Seen(
+        conditions=(*conditions.failed(facts.runs), *conditions.unbalanced(facts.imbalances)),
+        unknown=frozenset({"ledger-imbalance"} if facts.checking else ()),
+    )
+
+
+def _budgets(catalog: Catalog, storage: Storage, now: dt.datetime) -> Seen:
+    return Seen(conditions=tuple(conditions.budgets(status(catalog, storage=storage, now=now))))
+
+
+def _losses(catalog: Catalog, storage: Storage, servers: str) -> Seen:
+    found = horizons(catalog.datasets, storage=storage, bootstrap_servers=servers)
+    unknown = any(horizon.state == "unknown" for horizon in found)
+    return Seen(conditions=tuple(conditions.losses(found)), unknown=_LOSSES if unknown else frozenset())
+
+
+def _datasets(catalog: Catalog, storage: Storage, now: dt.datetime) -> Seen:
+    """Of each dataset by itself, so that one table that cannot be read hides no other's trouble."""
+    with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+        return Seen.together(
+            [
+                *pool.map(lambda dataset: _known(_ARRIVALS, _arrived(dataset, storage, now)), catalog.datasets),
+                *pool.map(lambda version: _known(_REGIONS, _regions(version, storage)), catalog.every_version()),
+            ]
+        )
+
+
+def _known(kinds: frozenset[str], found: Iterator[Condition]) -> Seen:
+    try:
+        return Seen(conditions=tuple(found))
+    except LakehouseError:
+        return Seen.nothing(kinds)
+
+
+def _arrived(dataset: Dataset, storage: Storage, now: dt.datetime) -> Iterator[Condition]:
+    bronze = Table.find(specs.bronze(dataset), storage=storage)
+    if bronze is not None:
+        yield from conditions.arrived(dataset, arrivals(bronze), now=now)
+
+
+def _regions(version: Dataset, storage: Storage) -> Iterator[Condition]:
+    silver = Table.find(specs.silver(version), storage=storage)
+    if silver is not None:
+        yield from conditions.held(version, silver.cursors())
+        yield from conditions.silent(version, watermarks(version, silver))
