@@ -10,6 +10,7 @@ from dagster_project.assets.dlq import dlq_asset, publish_job_name
 from dagster_project.assets.gold import gold_asset
 from dagster_project.assets.jobs import aggregate_job_name, aggregated, by_rectangle, refine_job_name
 from dagster_project.assets.maintenance import maintenance_assets, maintenance_jobs, maintenance_schedule
+from dagster_project.assets.serving import serving_specs
 from dagster_project.assets.silver import silver_asset
 from dagster_project.checks.accounting import accounting_check
 from dagster_project.checks.conformed import conformed_checks
@@ -19,6 +20,7 @@ from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Catalog
 from dagster_project.launcher.limits import BOUNDED, BOUNDED_ACCOUNTING
 from dagster_project.naming import asset_key
+from dagster_project.resources.cache import CacheResource
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors.accounting import accounting_sensor, verify_job_name
@@ -29,6 +31,7 @@ from dagster_project.sensors.freshness import freshness_sensor
 from dagster_project.sensors.kafka_lag import ingest_job_name, kafka_lag_sensor
 from dagster_project.sensors.outbox import outbox_sensor
 from dagster_project.sensors.retention import retention_sensor
+from dagster_project.sensors.serving import serving_sensor
 from dagster_project.settings import Settings
 
 
@@ -94,6 +97,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
             *(dlq_asset(dataset) for dataset in catalog.datasets),
             *(silver_asset(version, uri=settings.lake_uri) for version in versions),
             *(gold_asset(mart, catalog=catalog, uri=settings.lake_uri) for mart in catalog.marts),
+            *serving_specs(catalog),
             *maintenance_assets(catalog, usd_per_gb_month=settings.storage_usd_per_gb_month),
         ],
         asset_checks=[*freshness.values(), *accounting.values(), *retention.values(), *conformed],
@@ -114,12 +118,14 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
             freshness_sensor(catalog),
             retention_sensor(catalog),
             conformed_sensor(catalog),
+            serving_sensor(catalog),
             accounting_sensor(catalog, jobs=verify.values()),
             alerts_sensor(catalog, settings=settings),
         ],
         resources={
             "kafka": KafkaResource(servers=settings.bootstrap_servers),
             "lake": LakeResource(uri=settings.lake_uri),
+            "cache": CacheResource(home=str(settings.home), uri=settings.lake_uri),
         },
         executor=dg.in_process_executor,
     )

@@ -63,6 +63,10 @@ class LakeError(LakehouseError):
     """A table cannot be read or written."""
 
 
+class CacheError(LakehouseError):
+    """The cache does not answer; readers have Gold instead."""
+
+
 class ExpiredError(LakehouseError):
     """Rows that were to be read again were deleted after the contract's retention."""
 

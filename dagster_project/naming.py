@@ -9,8 +9,8 @@ import dagster as dg
 from dagster_project.lake.storage import Layer
 
 
-def asset_key(layer: Layer | Literal["kafka", "dlq", "expiry", "upkeep"], name: str) -> dg.AssetKey:
-    """The asset of a table, of the topic that a dataset comes from, of its dead-letter queue, or of maintenance."""
+def asset_key(layer: Layer | Literal["kafka", "dlq", "expiry", "upkeep", "serving"], name: str) -> dg.AssetKey:
+    """The asset of a table, of the topic that a dataset comes from, of its dead-letter queue, of what is served, or of maintenance."""
     return dg.AssetKey([layer, name])
 
 

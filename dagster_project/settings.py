@@ -6,7 +6,7 @@ import base64
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,6 +31,8 @@ class Settings:
         bootstrap_servers: `KAFKA_BOOTSTRAP_SERVERS`; empty means the broker that `lakehouse up` started.
         schema_registry_url: `SCHEMA_REGISTRY_URL`, with `user:password@` where it asks for one; empty means the registry
             that `lakehouse up` started.
+        redis_url: `REDIS_URL`, a cache of your own, with `user:password@` where it asks for one; empty means the one that
+            `lakehouse up` started.
     """
 
     home: Path
@@ -39,6 +41,7 @@ class Settings:
     bootstrap_servers: str
     storage_usd_per_gb_month: float = S3_STANDARD
     schema_registry_url: str = ""
+    redis_url: str = field(default="", repr=False)
 
     @property
     def contracts(self) -> Path:
@@ -82,6 +85,7 @@ class Settings:
             bootstrap_servers=environment.get("KAFKA_BOOTSTRAP_SERVERS", ""),
             storage_usd_per_gb_month=_price(environment.get("LAKEHOUSE_STORAGE_USD_PER_GB_MONTH") or str(S3_STANDARD)),
             schema_registry_url=environment.get("SCHEMA_REGISTRY_URL", ""),
+            redis_url=environment.get("REDIS_URL", ""),
         )
 
 

@@ -24,6 +24,7 @@ from dagster_project.lake import specs
 from dagster_project.launcher.limits import BOUNDED
 from dagster_project.naming import asset_key
 from dagster_project.refine.silver import Refined
+from dagster_project.resources.cache import CacheResource
 from dagster_project.resources.lake import LakeResource
 
 # How often it looks for more. To look costs one request to the store, and latency is half of this in the mean.
@@ -43,12 +44,12 @@ def catch_up_job(dataset: Dataset, *, catalog: Catalog) -> dg.JobDefinition:
     """Works on everything that is older than its input."""
 
     @dg.op(name=f"catch_up_{dataset.table}_tables", retry_policy=RETRIES, pool=f"silver_{dataset.table}")
-    def tables(context: dg.OpExecutionContext, lake: LakeResource) -> None:
+    def tables(context: dg.OpExecutionContext, lake: LakeResource, cache: CacheResource) -> None:
         untold: list[_Round] = []
         marts: dict[str, Outcome] = {}
         told = time.monotonic()
         with explained():
-            for done in _rounds(dataset, catalog, lake):
+            for done in _rounds(dataset, catalog, lake, cache):
                 untold.append(done)
                 marts = done.marts
                 # Told after the tables are current: readers need not wait for the UI.
@@ -73,7 +74,7 @@ def catch_up_job(dataset: Dataset, *, catalog: Catalog) -> dg.JobDefinition:
     return catch_up
 
 
-def _rounds(dataset: Dataset, catalog: Catalog, lake: LakeResource) -> Iterator[_Round]:
+def _rounds(dataset: Dataset, catalog: Catalog, lake: LakeResource, cache: CacheResource) -> Iterator[_Round]:
     """Bring everything up to date whenever Bronze has moved, until it rests or the time of a run is over."""
     marts = [mart for mart in catalog.marts if home(catalog, mart) == dataset]
     active = began = time.monotonic()
@@ -88,7 +89,7 @@ def _rounds(dataset: Dataset, catalog: Catalog, lake: LakeResource) -> Iterator[
             continue
         seen = bronze.version
         silver, commits = run_silver(dataset, lake, keys=None, afresh=False)
-        computed = {mart.name: run_gold(mart, catalog, lake, keys=None, afresh=False) for mart in marts}
+        computed = {mart.name: run_gold(mart, catalog, lake, cache, keys=None, afresh=False) for mart in marts}
         yield _Round(silver=silver, commits=commits, marts=computed)
         active = time.monotonic()
 

@@ -23,10 +23,12 @@ from dagster_project.contract.model import Catalog, Mart, MartInput
 from dagster_project.failure import explained
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, in_words
+from dagster_project.lake.table import Table
 from dagster_project.naming import asset_key
 from dagster_project.refine.audit import RefusedError, held, severities
 from dagster_project.refine.gold import Computed, compute
 from dagster_project.refine.reach import computed
+from dagster_project.resources.cache import CacheResource
 from dagster_project.resources.lake import LakeResource
 
 
@@ -44,11 +46,11 @@ def gold_asset(mart: Mart, *, catalog: Catalog, uri: str) -> dg.AssetsDefinition
         output_required=False,  # what would break a rule is not materialized
     )
     def gold(
-        context: dg.AssetExecutionContext, lake: LakeResource
+        context: dg.AssetExecutionContext, lake: LakeResource, cache: CacheResource
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         with explained():
             afresh = by_hand(context, whole=not mart.partitioned_by)
-            outcome = run_gold(mart, catalog, lake, keys=chosen_keys(context), afresh=afresh)
+            outcome = run_gold(mart, catalog, lake, cache, keys=chosen_keys(context), afresh=afresh)
         asked = chosen_keys(context) or []
         if outcome.held.intersection(asked):
             # Dagster would materialize every partition that the run was asked for.
@@ -63,20 +65,32 @@ def gold_asset(mart: Mart, *, catalog: Catalog, uri: str) -> dg.AssetsDefinition
     return gold
 
 
-def run_gold(mart: Mart, catalog: Catalog, lake: LakeResource, *, keys: Iterable[Key] | None, afresh: bool) -> Outcome:
-    """Compute, and say what was done in the words of the UI; a batch that is refused is told of, and not raised yet."""
+def run_gold(
+    mart: Mart,
+    catalog: Catalog,
+    lake: LakeResource,
+    cache: CacheResource,
+    *,
+    keys: Iterable[Key] | None,
+    afresh: bool,
+) -> Outcome:
+    """Compute and publish, and say what was done in the words of the UI; what is refused is told of, and not raised yet."""
     began = time.process_time()
     commits: list[Computed] = []
     refused: RefusedError | None = None
+    served = "as before"
+    table = _newest(mart, lake)
     try:
-        commits.extend(compute(mart, catalog=catalog, storage=lake.storage(), keys=keys, afresh=afresh))
+        for commit in compute(mart, catalog=catalog, storage=lake.storage(), keys=keys, afresh=afresh):
+            commits.append(commit)
+            if (table := _newest(mart, lake)) is not None:
+                served = cache.publish(mart, table)
     except RefusedError as error:
         refused = error
     rows: Counter[Key] = Counter()
     for commit in commits:
         rows.update(commit.rows)
     changed = [key for commit in commits for key in commit.changed]
-    table = lake.find(specs.gold(mart))[f"gold/{mart.name}"]
     known = set[Key]() if table is None else computed(table.cursors())
     metadata = {
         "dagster/row_count": 0 if table is None else int(table.files()["num_records"].sum()),
@@ -90,6 +104,7 @@ def run_gold(mart: Mart, catalog: Catalog, lake: LakeResource, *, keys: Iterable
         "held": in_words({key for commit in commits for key in commit.held}, regions=mart.regions),
         "input_versions": dg.MetadataValue.json(commits[-1].inputs if commits else {}),
         "delta_version": -1 if table is None else table.version,
+        "cache": served,
         "cpu_seconds": round(time.process_time() - began, 3),
         "dagster/column_lineage": gold_lineage(mart, catalog),
     }
@@ -102,6 +117,10 @@ def run_gold(mart: Mart, catalog: Catalog, lake: LakeResource, *, keys: Iterable
         held=frozenset(key for rule in severities(mart) for key in held(cursors, rule)),
         refused=refused,
     )
+
+
+def _newest(mart: Mart, lake: LakeResource) -> Table | None:
+    return lake.find(specs.gold(mart))[f"gold/{mart.name}"]
 
 
 def _deps(mart: Mart, item: MartInput, catalog: Catalog) -> Iterator[dg.AssetDep]:

@@ -35,7 +35,7 @@ def demo(
     from dagster_project.cli.watch import wait_for_runs, watch
     from dagster_project.contract.loader import load_catalog
     from dagster_project.lake.storage import Storage
-    from dagster_project.services import kafka, orchestrator, registry
+    from dagster_project.services import cache, kafka, orchestrator, registry
     from dagster_project.topics import admin, derived
     from dagster_project.topics.broker import Broker
 
@@ -46,6 +46,7 @@ def demo(
     kafka.up(settings, report=progress)
     if registry.is_needed([contract]):
         registry.up(settings, report=progress)
+    cache.up(settings, report=progress)
     servers = kafka.bootstrap_servers(settings)
     for step in admin.plan_all(derived.wanted([contract]), bootstrap_servers=servers):
         admin.apply(step, bootstrap_servers=servers)

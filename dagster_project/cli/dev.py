@@ -15,9 +15,9 @@ _LOOK_S = 1.0  # how soon a person learns that supervision has given up
 
 
 def dev(port: Annotated[int | None, typer.Option(help="Of the UI; by default 3000, or a free one.")] = None) -> None:
-    """Start Kafka, create the contracts' topics, and run Dagster with its UI until Ctrl-C."""
+    """Start Kafka and a cache, create the contracts' topics, and run Dagster with its UI until Ctrl-C."""
     from dagster_project.contract.loader import load_catalog
-    from dagster_project.services import kafka, orchestrator, registry
+    from dagster_project.services import cache, kafka, orchestrator, registry
     from dagster_project.services.ports import free_port, is_free
     from dagster_project.topics import admin, derived
 
@@ -27,6 +27,7 @@ def dev(port: Annotated[int | None, typer.Option(help="Of the UI; by default 300
     kafka.up(settings, report=progress)
     if registry.is_needed(catalog.datasets):
         registry.up(settings, report=progress)
+    cache.up(settings, report=progress)
     servers = kafka.bootstrap_servers(settings)
     for step in admin.plan_all(topics, bootstrap_servers=servers):
         admin.apply(step, bootstrap_servers=servers)

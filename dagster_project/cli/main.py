@@ -23,6 +23,7 @@ from dagster_project.cli import (
     rebuild,
     release,
     retire,
+    serve,
     services,
     topics,
     trace,
@@ -70,6 +71,7 @@ app.add_typer(dlq.app, name="dlq")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(loss.app, name="loss")
 app.add_typer(release.app, name="release")
+app.add_typer(serve.app, name="serve")
 app.command()(dev.dev)
 app.command()(demo.demo)
 app.command()(verify.verify)

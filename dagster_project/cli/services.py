@@ -1,4 +1,4 @@
-"""`lakehouse up`, `down` and `status`: the local Kafka cluster, and the schema registry where a contract needs one."""
+"""`lakehouse up`, `down` and `status`: the local Kafka cluster and cache, and the schema registry where a contract needs one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dagster_project.cli.output import AsJson, console, print_json, progress
 from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
+    from dagster_project.services.cache import CacheStatus
     from dagster_project.services.kafka import Status
     from dagster_project.services.registry import RegistryStatus
 
@@ -21,42 +22,44 @@ def up(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start Kafka on this machine, or what of it is not running; and a schema registry if a contract needs one."""
+    """Start Kafka and a cache on this machine, or what of them is not running; and a schema registry if a contract needs one."""
     from dagster_project.contract.loader import load_catalog
-    from dagster_project.services import kafka, registry
+    from dagster_project.services import cache, kafka, registry
 
     settings = Settings.from_environment()
     broker = kafka.up(settings, brokers=brokers, report=progress)
     needed = registry.is_needed(load_catalog(settings.contracts).datasets)
     there = registry.up(settings, report=progress) if needed else registry.status(settings)
-    _show(broker, there, as_json=as_json)
+    _show(broker, there, cache.up(settings, report=progress), as_json=as_json)
 
 
 def down(as_json: AsJson = False) -> None:
     """Stop what `lakehouse up` started; its data is kept."""
-    from dagster_project.services import kafka, registry
+    from dagster_project.services import cache, kafka, registry
 
     settings = Settings.from_environment()
-    _show(kafka.down(settings, report=progress), registry.down(settings), as_json=as_json)
+    _show(kafka.down(settings, report=progress), registry.down(settings), cache.down(settings), as_json=as_json)
 
 
 def status(as_json: AsJson = False) -> None:
     """Show which services run, and where."""
-    from dagster_project.services import kafka, registry
+    from dagster_project.services import cache, kafka, registry
 
     settings = Settings.from_environment()
-    _show(kafka.status(settings), registry.status(settings), as_json=as_json)
+    _show(kafka.status(settings), registry.status(settings), cache.status(settings), as_json=as_json)
 
 
-def _show(kafka: Status, registry: RegistryStatus, *, as_json: bool) -> None:
+def _show(kafka: Status, registry: RegistryStatus, cache: CacheStatus, *, as_json: bool) -> None:
+    beside = {name: status for name, status in (("registry", registry), ("cache", cache)) if status.url}
     if as_json:
-        print_json({"kafka": kafka, **({"registry": registry} if registry.url else {})})
+        print_json({"kafka": kafka, **beside})
         return
     _show_kafka(kafka)
-    if registry.url:
-        state = f"pid {registry.pid}, log {registry.log}" if registry.pid else "stopped"
-        line = f"Schema registry: {registry.url}{f', {state}' if registry.managed else ''}"
-        console.print(line, style="green" if registry.pid else None, markup=False, soft_wrap=True)
+    for name, status in beside.items():
+        title = {"registry": "Schema registry", "cache": "Cache"}[name]
+        state = f"pid {status.pid}, log {status.log}" if status.pid else "stopped"
+        line = f"{title}: {status.url}{f', {state}' if status.managed else ''}"
+        console.print(line, style="green" if status.pid else None, markup=False, soft_wrap=True)
 
 
 def _show_kafka(kafka: Status) -> None:

@@ -110,6 +110,8 @@ def _compare_marts(old: Mart, new: Mart) -> Iterator[Change]:
         yield additive("service levels", "changed", _OPERATION)
     if old.consistency != new.consistency:
         yield additive("consistency", f"{old.consistency} → {new.consistency}", _OPERATION)
+    if old.serve != new.serve:
+        yield additive("serve", "changed", _OPERATION)
     if old.append_only and not new.append_only:
         yield breaking("append-only", "no longer", "rows that were published may change")
     elif new.append_only and not old.append_only:

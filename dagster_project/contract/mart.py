@@ -14,8 +14,9 @@ from dagster_project.contract.mart_inputs import Found, compile_inputs
 from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Column, Dataset, Mart
 from dagster_project.contract.protection import refuse_protection
 from dagster_project.contract.publishing import PUBLISHING, compile_publishing
+from dagster_project.contract.serve import SERVE, compile_serve
 
-_MART = ("inputs", "partitionedBy", "validity", "window", OPTION, *PUBLISHING)
+_MART = ("inputs", "partitionedBy", "validity", "window", OPTION, *PUBLISHING, SERVE)
 _LAYOUTS = ((DATE_COLUMN, REGION_COLUMN), (DATE_COLUMN,), ())
 _BASE: Steps = ("schema", 0, "customProperties")
 
@@ -46,6 +47,9 @@ def compile_mart(document: Document, *, datasets: Mapping[str, Dataset], marts: 
         compiler.problem(
             (), f"no SQL in {sql_file}", f"a SELECT that yields {', '.join(column.name for column in columns)}"
         )
+    freshness = compiler.sla("freshness", dt.timedelta(hours=1))
+    publishing = compile_publishing(compiler, columns, options)
+    kpis = bool(partitioned_by) and publishing["consistency"] == "ap"
     mart = Mart(
         **header,
         sql=sql,
@@ -53,14 +57,15 @@ def compile_mart(document: Document, *, datasets: Mapping[str, Dataset], marts: 
         columns=columns,
         merge_key=key,
         partitioned_by=partitioned_by,
-        freshness=compiler.sla("freshness", dt.timedelta(hours=1)),
+        freshness=freshness,
         regions=found.regions,
         start_date=found.start_date,
         days_ahead=found.days_ahead,
         validity=_validity(compiler, options, partitioned_by, {column.name: column for column in columns}),
         window=_window(compiler, options, partitioned_by, found),
         conformed=compile_conformed(compiler, options),
-        **compile_publishing(compiler, columns, options),
+        serve=compile_serve(compiler, options, by_default=kpis, freshness=freshness),
+        **publishing,
     )
     compiler.finish()
     return mart

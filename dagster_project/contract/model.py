@@ -326,6 +326,19 @@ class Conformed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Serve:
+    """What the cache has of a mart.
+
+    Attributes:
+        ttl: how long after it was last found to be as new as Gold.
+        max_rows: of the newest days, as many as fit.
+    """
+
+    ttl: dt.timedelta
+    max_rows: int = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mart:
     """A Gold table: SQL over Silver and other marts, recomputed for whole table partitions.
 
@@ -341,6 +354,7 @@ class Mart:
         consistency: what becomes of a batch in which a rule is broken.
         append_only: rows that were published stay, unchanged.
         rules: what is measured of staged rows before they are published.
+        serve: what the cache has of it; `None`: nothing.
     """
 
     name: str
@@ -364,6 +378,7 @@ class Mart:
     consistency: Consistency = "ap"
     append_only: bool = False
     rules: tuple[TableRule, ...] = ()
+    serve: Serve | None = None
 
     @property
     def datasets(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import logging
 import threading
@@ -169,6 +170,27 @@ class Table:
     def digest(self) -> bytes:
         """Names this version, and tells it from the same version of a table that was made anew."""
         return self._head.digest
+
+    @property
+    def created_ms(self) -> int:
+        """When the table was made, since the epoch; of one that was made anew later than before.
+
+        Raises:
+            LakeError: as of `delta`.
+        """
+        return self.delta.metadata().created_time
+
+    def committed_at(self) -> dt.datetime:
+        """When this version was committed.
+
+        Raises:
+            LakeError: the log no longer has it.
+        """
+        try:
+            (commit,) = self.commits(self.version)
+        except FileNotFoundError as error:
+            raise _unreadable(self.spec, self._storage, error) from error
+        return dt.datetime.fromtimestamp(commit.timestamp_ms / 1000, dt.UTC)
 
     @property
     def delta(self) -> DeltaTable:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -18,6 +17,7 @@ from dagster_project.services import keeper
 from dagster_project.services.lock import exclusive, holder
 from dagster_project.services.ports import LOOPBACK, free_port
 from dagster_project.services.revive import Service
+from dagster_project.services.whole import write_whole
 from dagster_project.settings import REPOSITORY, Settings
 
 _CONFIGURATION = REPOSITORY / "deploy" / "dagster.yaml"
@@ -32,10 +32,9 @@ _LOOK_SECONDS = 0.2
 
 def prepare(settings: Settings) -> dict[str, str]:
     """Write Dagster's instance configuration; returns the environment in which its processes run."""
-    settings.dagster_home.mkdir(parents=True, exist_ok=True)
-    target = settings.dagster_home / "dagster.yaml"
-    if not target.exists() or target.read_bytes() != _CONFIGURATION.read_bytes():
-        shutil.copyfile(_CONFIGURATION, target)
+    target, wanted = settings.dagster_home / "dagster.yaml", _CONFIGURATION.read_text(encoding="utf-8")
+    if not target.exists() or target.read_text(encoding="utf-8") != wanted:
+        write_whole(target, wanted)
     return {
         **os.environ,
         "DAGSTER_HOME": str(settings.dagster_home),
@@ -113,7 +112,7 @@ class Orchestra:
 def running(settings: Settings, *, ui_port: int | None = None) -> Generator[Orchestra]:
     """Run a code server, the daemon and, given a port, the UI, for as long as the context lasts.
 
-    The local schema registry, where there is one, is looked after, too.
+    The local cache and schema registry, where there are any, are looked after, too.
 
     Raises:
         ServiceError: one of them does not start.
@@ -124,7 +123,9 @@ def running(settings: Settings, *, ui_port: int | None = None) -> Generator[Orch
     # Chosen once: a code server that is started again is found where it was.
     port = free_port()
     workspace = logs / "workspace.yaml"
-    workspace.write_text(f"load_from:\n  - grpc_server: {{host: {LOOPBACK}, port: {port}, location_name: lakehouse}}\n")
+    write_whole(
+        workspace, f"load_from:\n  - grpc_server: {{host: {LOOPBACK}, port: {port}, location_name: lakehouse}}\n"
+    )
     commands = {
         "code-server": [
             "dagster_project.launcher.code_server",

@@ -9,6 +9,7 @@ from pathlib import Path
 from dagster_project.errors import ServiceError
 from dagster_project.services.cluster import Broker, Cluster
 from dagster_project.services.daemon import Daemon
+from dagster_project.services.whole import write_whole
 
 
 def state_file(home: Path) -> Path:
@@ -42,12 +43,8 @@ def load(home: Path) -> Cluster | None:
 
 def save(home: Path, cluster: Cluster) -> None:
     """Write the state, whole or not at all."""
-    path = state_file(home)
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = {"cluster_id": cluster.id, "brokers": [_entry(broker) for broker in cluster.brokers]}
-    temporary = path.with_suffix(".json.new")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    temporary.replace(path)
+    write_whole(state_file(home), json.dumps(content, indent=2) + "\n")
 
 
 def data_on_disk(home: Path) -> tuple[str, int]:

@@ -15,8 +15,9 @@ MakeHome = Callable[[], Settings]
 
 
 def stop_all(home: Path) -> None:
-    """Kill the brokers of a home, whatever its record says: a failed test must not leave one behind."""
+    """Kill the services of a home, whatever its records say: a failed test must not leave one behind."""
     markers = [str(state.broker_folder(home, number) / "server.properties") for number in (1, 2, 3)]
+    markers.append(str(home / "services" / "cache" / "valkey.conf"))
     daemon.stop([found for marker in markers if (found := daemon.find(marker))], patience=0)
 
 

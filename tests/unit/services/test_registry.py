@@ -75,14 +75,13 @@ def test_one_whose_start_fails_leaves_no_process(settings: Settings, monkeypatch
     with pytest.raises(ServiceError, match="ended while it started"):
         registry.up(settings, report=lambda _: None)
 
-    assert daemon.find(registry._marker(settings)) is None
+    assert daemon.find(registry._local(settings).marker) is None
     assert registry.status(settings).pid is None
 
 
 def test_only_one_that_was_running_is_revived(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
-    monkeypatch.setattr(registry, "class_path", lambda **_: "/nowhere/*")
-    monkeypatch.setattr(registry, "_launch", lambda *_: started.append("started"))
+    monkeypatch.setattr(registry, "_start", lambda *_, **__: started.append("started"))
     registry.revive(settings, report=pytest.fail)  # none was ever started
     path = state(settings)
     path.write_text('{"port": 20001}')  # stopped by `down`
