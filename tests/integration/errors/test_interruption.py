@@ -42,16 +42,18 @@ def place(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pla
     contract.write_text(contract.read_text().replace("commerce.orders.v1", unique("commerce.orders.v1")))
     found = Place(home=root / "home", variables=environment(home=root / "home", project=root, servers=broker))
     yield found
-    for process in processes_of(found):  # a failed test must not leave one behind
+    for process in processes_of(found, with_cache=True):  # a failed test must not leave one behind
         process.kill()
 
 
-def processes_of(place: Place) -> list[psutil.Process]:
-    """All processes that were started for this home."""
+def processes_of(place: Place, *, with_cache: bool = False) -> list[psutil.Process]:
+    """All processes that were started for this home; the cache stays as a broker does, until `lakehouse down`."""
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("LAKEHOUSE_HOME") == str(place.home) and process.status() != psutil.STATUS_ZOMBIE:
+            if process.environ().get("LAKEHOUSE_HOME") != str(place.home) or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if with_cache or process.name() != "valkey-server":
                 found.append(process)
         except psutil.Error:  # gone meanwhile, or another user's
             continue
@@ -114,3 +116,9 @@ def test_the_next_demo_finishes_what_was_interrupted(place: Place) -> None:
     assert told["bronze_rows"] == EVENTS
     assert told["offsets"] == told["silver_rows"] + told["superseded"] + told["quarantined"] + told["gaps"]
     assert processes_of(place) == []
+
+
+def test_down_ends_what_is_left(place: Place) -> None:
+    assert len(processes_of(place, with_cache=True)) == 1
+    assert lakehouse(["down"], place.variables).returncode == 0
+    assert processes_of(place, with_cache=True) == []

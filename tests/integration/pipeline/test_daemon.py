@@ -19,7 +19,7 @@ from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
-from dagster_project.services import kafka
+from dagster_project.services import cache, kafka
 from dagster_project.settings import REPOSITORY, Settings
 from tests.integration.lake import Lake, environment, lakehouse
 
@@ -81,6 +81,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         yield Demo(lake=lake, settings=settings, first=first, gold_after_first=gold, second=second)
     finally:
         kafka.down(settings)
+        cache.down(settings)
 
 
 @pytest.fixture(scope="module")
