@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from dagster_project.cli import (
     contract,
+    dashboard,
     demo,
     dev,
     dlq,
@@ -74,6 +75,7 @@ app.add_typer(release.app, name="release")
 app.add_typer(serve.app, name="serve")
 app.command()(dev.dev)
 app.command()(demo.demo)
+app.command()(dashboard.dashboard)
 app.command()(verify.verify)
 app.command()(trace.trace)
 app.command()(lag.lag)

@@ -1,0 +1,44 @@
+"""`lakehouse dashboard`: the live page, until Ctrl-C."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dagster_project.cli.output import error_console, progress
+from dagster_project.settings import Settings
+
+_PORT = 3001  # beside Dagster's UI
+TOKEN = "LAKEHOUSE_DASHBOARD_TOKEN"  # noqa: S105 the name of a variable
+
+
+def dashboard(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any other than this machine's own needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="By default 3001, or a free one.")] = None,
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar=TOKEN, help="What viewers must have. Better in the variable: commands are there for all to see."
+        ),
+    ] = "",
+    name: Annotated[
+        list[str] | None, typer.Option(help="A name under which the page is reached; may be repeated.")
+    ] = None,
+) -> None:
+    """Show on one page how all data are doing, live, until Ctrl-C."""
+    from dagster_project.contract.loader import load_catalog
+    from dagster_project.dashboard.access import Access, named
+    from dagster_project.dashboard.server import serve
+    from dagster_project.services.ports import free_port, is_free
+
+    settings = Settings.from_environment()
+    catalog = load_catalog(settings.contracts)
+    access = Access(host=host, token=token, names=named(name or ()))
+    chosen = port or (_PORT if is_free(_PORT) else free_port())
+    shown = f"[{host}]" if ":" in host else host
+    error_console.print(f"The page: http://{shown}:{chosen}", style="bold green", markup=False, soft_wrap=True)
+    progress("Ctrl-C ends")
+    serve(catalog, settings=settings, access=access, port=chosen)
