@@ -18,9 +18,11 @@ from dagster_project.checks.freshness import freshness_checks
 from dagster_project.checks.retention import retention_check
 from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Catalog
+from dagster_project.cost.prices import load_prices
 from dagster_project.launcher.limits import BOUNDED, BOUNDED_ACCOUNTING
 from dagster_project.naming import asset_key
 from dagster_project.resources.cache import CacheResource
+from dagster_project.resources.costs import CostsResource
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors.accounting import accounting_sensor, verify_job_name
@@ -98,7 +100,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
             *(silver_asset(version, uri=settings.lake_uri) for version in versions),
             *(gold_asset(mart, catalog=catalog, uri=settings.lake_uri) for mart in catalog.marts),
             *serving_specs(catalog),
-            *maintenance_assets(catalog, usd_per_gb_month=settings.storage_usd_per_gb_month),
+            *maintenance_assets(catalog, usd_per_gb_month=load_prices(settings.prices).store.gb_month),
         ],
         asset_checks=[*freshness.values(), *accounting.values(), *retention.values(), *conformed],
         jobs=[
@@ -126,6 +128,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
             "kafka": KafkaResource(servers=settings.bootstrap_servers),
             "lake": LakeResource(uri=settings.lake_uri),
             "cache": CacheResource(home=str(settings.home), uri=settings.lake_uri),
+            "costs": CostsResource(uri=settings.lake_uri, prices=str(settings.prices or "")),
         },
         executor=dg.in_process_executor,
     )

@@ -12,8 +12,6 @@ from urllib.parse import urlsplit
 
 from dagster_project.errors import ConfigurationError
 
-# S3 Standard in us-east-1, the first 50 TB of a month.
-S3_STANDARD = 0.023
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Names and secrets of what pseudonyms are made with. In no `Settings`, which may be printed.
 PSEUDONYM_KEYS = "LAKEHOUSE_PSEUDONYM_KEYS"
@@ -27,21 +25,21 @@ class Settings:
         home: local state, `LAKEHOUSE_HOME`: services, logs, Dagster's instance, and by default the lake.
         project: the folder that holds `contracts/`, `LAKEHOUSE_PROJECT`.
         lake_uri: root of all tables, `LAKEHOUSE_URI`: a path or `s3://bucket/prefix`.
-        storage_usd_per_gb_month: `LAKEHOUSE_STORAGE_USD_PER_GB_MONTH`, what the store asks for 2³⁰ bytes.
         bootstrap_servers: `KAFKA_BOOTSTRAP_SERVERS`; empty means the broker that `lakehouse up` started.
         schema_registry_url: `SCHEMA_REGISTRY_URL`, with `user:password@` where it asks for one; empty means the registry
             that `lakehouse up` started.
         redis_url: `REDIS_URL`, a cache of your own, with `user:password@` where it asks for one; empty means the one that
             `lakehouse up` started.
+        prices: `LAKEHOUSE_PRICES`, a price book of its own; none means list prices.
     """
 
     home: Path
     project: Path
     lake_uri: str
     bootstrap_servers: str
-    storage_usd_per_gb_month: float = S3_STANDARD
     schema_registry_url: str = ""
     redis_url: str = field(default="", repr=False)
+    prices: Path | None = None
 
     @property
     def contracts(self) -> Path:
@@ -56,7 +54,7 @@ class Settings:
         """Read the settings.
 
         Raises:
-            ConfigurationError: the project folder has no `contracts/`, the lake's scheme is unknown, or a price no number.
+            ConfigurationError: the project folder has no `contracts/`, the lake's scheme is unknown.
         """
         home = _home(environment)
         here = Path.cwd()
@@ -83,9 +81,9 @@ class Settings:
             project=project,
             lake_uri=lake_uri.rstrip("/"),
             bootstrap_servers=environment.get("KAFKA_BOOTSTRAP_SERVERS", ""),
-            storage_usd_per_gb_month=_price(environment.get("LAKEHOUSE_STORAGE_USD_PER_GB_MONTH") or str(S3_STANDARD)),
             schema_registry_url=environment.get("SCHEMA_REGISTRY_URL", ""),
             redis_url=environment.get("REDIS_URL", ""),
+            prices=Path(own).expanduser().resolve() if (own := environment.get("LAKEHOUSE_PRICES")) else None,
         )
 
 
@@ -120,20 +118,6 @@ def _local_keys(home: Path) -> Path:
 
 def _home(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("LAKEHOUSE_HOME") or ".lakehouse").expanduser().resolve()
-
-
-def _price(text: str) -> float:
-    try:
-        price = float(text)
-    except ValueError:
-        price = -1.0
-    if not 0 <= price < float("inf"):
-        raise ConfigurationError(
-            f"LAKEHOUSE_STORAGE_USD_PER_GB_MONTH={text}",
-            expected=f"what the store asks for a gigabyte and month, in dollars, such as {S3_STANDARD}",
-            remedy="correct it, or unset it for the price of S3 Standard",
-        )
-    return price
 
 
 def without_secret(url: str) -> str:

@@ -7,11 +7,19 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project.assets.describe import Outcome, common, log_partitions, report_partitions, tag_run
+from dagster_project.assets.describe import (
+    Outcome,
+    common,
+    log_partitions,
+    report_partitions,
+    tag_run,
+    with_cost,
+)
 from dagster_project.assets.partitions import dataset_partitions
 from dagster_project.checks import bronze as checks
 from dagster_project.checks import skew
 from dagster_project.contract.model import Dataset
+from dagster_project.cost.recorder import Recorder
 from dagster_project.failure import explained
 from dagster_project.ingest.bronze import Batch, ingest
 from dagster_project.ingest.cursor import Cursor, lag
@@ -68,12 +76,12 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
         ],
     )
     def bronze(
-        context: dg.AssetExecutionContext, kafka: KafkaResource, lake: LakeResource
+        context: dg.AssetExecutionContext, kafka: KafkaResource, lake: LakeResource, costs: dg.ResourceParam[Recorder]
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         batches: list[Batch] = []
         rows: Counter[Key] = Counter()
         told = time.monotonic()
-        with explained():
+        with explained(), costs.of(f"bronze/{dataset.name}", dataset.name) as spent:
             servers, storage = kafka.bootstrap(), lake.storage()
             for batch in ingest(
                 dataset,
@@ -90,6 +98,7 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
                     f"{', '.join(batch.named)}"
                 )
                 batches.append(batch)
+                spent.events += _messages(batch)
                 rows.update(batch.rows)
                 if time.monotonic() - told > TELL_SECONDS:
                     table = lake.find(specs.bronze(dataset))[f"bronze/{dataset.name}"]
@@ -102,7 +111,7 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
             table = lake.find(specs.bronze(dataset))[f"bronze/{dataset.name}"]
             topic = kafka.broker().topic(dataset.topic.name)
         tag_run(context, [batch.batch_id for batch in batches], [name for batch in batches for name in batch.named])
-        outcome = _outcome(dataset, table, rows, batches, topic)
+        outcome = with_cost(_outcome(dataset, table, rows, batches, topic), costs, spent)
         report_partitions(context, outcome)
         yield dg.MaterializeResult(metadata=outcome.metadata)
         yield from checks.results(batches, asset_key("bronze", dataset.name))
@@ -119,7 +128,7 @@ def _outcome(dataset: Dataset, table: Table | None, rows: Counter[Key], batches:
         touched=rows,
         metadata={
             "dagster/row_count": 0 if table is None else int(table.files()["num_records"].sum()),
-            "rows_added": sum(batch.events + batch.poison + batch.tombstones for batch in batches),
+            "rows_added": sum(map(_messages, batches)),
             "batches": len(batches),
             "poison": sum(batch.poison for batch in batches),
             "poison_reasons": dg.MetadataValue.json(dict(reasons.most_common(10))),
@@ -132,6 +141,10 @@ def _outcome(dataset: Dataset, table: Table | None, rows: Counter[Key], batches:
             **({} if dataset.hot_keys is None else {"hot_keys": skew.hot_keys(dataset.hot_keys, batches)}),
         },
     )
+
+
+def _messages(batch: Batch) -> int:
+    return batch.events + batch.poison + batch.tombstones
 
 
 def _offsets(batches: list[Batch]) -> dg.TableMetadataValue:

@@ -19,6 +19,7 @@ from dagster_project.assets.jobs import catch_up_job_name, home
 from dagster_project.assets.silver import run_silver
 from dagster_project.checks import silver as checks
 from dagster_project.contract.model import Catalog, Dataset
+from dagster_project.cost.recorder import Recorder
 from dagster_project.failure import explained
 from dagster_project.lake import specs
 from dagster_project.launcher.limits import BOUNDED
@@ -44,12 +45,14 @@ def catch_up_job(dataset: Dataset, *, catalog: Catalog) -> dg.JobDefinition:
     """Works on everything that is older than its input."""
 
     @dg.op(name=f"catch_up_{dataset.table}_tables", retry_policy=RETRIES, pool=f"silver_{dataset.table}")
-    def tables(context: dg.OpExecutionContext, lake: LakeResource, cache: CacheResource) -> None:
+    def tables(
+        context: dg.OpExecutionContext, lake: LakeResource, cache: CacheResource, costs: dg.ResourceParam[Recorder]
+    ) -> None:
         untold: list[_Round] = []
         marts: dict[str, Outcome] = {}
         told = time.monotonic()
         with explained():
-            for done in _rounds(dataset, catalog, lake, cache):
+            for done in _rounds(dataset, catalog, lake, cache, costs):
                 untold.append(done)
                 marts = done.marts
                 # Told after the tables are current: readers need not wait for the UI.
@@ -74,7 +77,9 @@ def catch_up_job(dataset: Dataset, *, catalog: Catalog) -> dg.JobDefinition:
     return catch_up
 
 
-def _rounds(dataset: Dataset, catalog: Catalog, lake: LakeResource, cache: CacheResource) -> Iterator[_Round]:
+def _rounds(
+    dataset: Dataset, catalog: Catalog, lake: LakeResource, cache: CacheResource, costs: Recorder
+) -> Iterator[_Round]:
     """Bring everything up to date whenever Bronze has moved, until it rests or the time of a run is over."""
     marts = [mart for mart in catalog.marts if home(catalog, mart) == dataset]
     active = began = time.monotonic()
@@ -88,8 +93,8 @@ def _rounds(dataset: Dataset, catalog: Catalog, lake: LakeResource, cache: Cache
             bronze.refresh()
             continue
         seen = bronze.version
-        silver, commits = run_silver(dataset, lake, keys=None, afresh=False)
-        computed = {mart.name: run_gold(mart, catalog, lake, cache, keys=None, afresh=False) for mart in marts}
+        silver, commits = run_silver(dataset, lake, costs, keys=None, afresh=False)
+        computed = {mart.name: run_gold(mart, catalog, lake, cache, costs, keys=None, afresh=False) for mart in marts}
         yield _Round(silver=silver, commits=commits, marts=computed)
         active = time.monotonic()
 

@@ -14,6 +14,7 @@ import polars as pl
 from dagster_project.assets.partitions import partition_name, table_key
 from dagster_project.contract.dtypes import describe
 from dagster_project.contract.model import Column, Dataset, Mart
+from dagster_project.cost.recorder import Recorder, Spending
 from dagster_project.errors import RuleError
 from dagster_project.lake.keys import Key
 from dagster_project.lake.storage import Layer
@@ -150,6 +151,16 @@ class Outcome:
         return {"dagster/partition_row_count": totals.get(key, 0), "rows_added": self.touched.get(key, 0)}
 
 
+def cost(costs: Recorder, spent: Spending) -> dict[str, float | int]:
+    """What an asset has taken of the machine and of the store so far in this run, and what that costs."""
+    return {f"cost/{name}": value for name, value in costs.figures(spent).items()}
+
+
+def with_cost(outcome: Outcome, costs: Recorder, spent: Spending) -> Outcome:
+    """What a run did, and what it has cost so far."""
+    return replace(outcome, metadata={**outcome.metadata, **cost(costs, spent)})
+
+
 def together(outcomes: Sequence[Outcome]) -> Outcome:
     """What several rounds of one run did: all that any of them touched, as it stands after the last."""
     touched: Counter[Key] = Counter()
@@ -177,9 +188,12 @@ def log_partitions(
 ) -> None:
     """Tell Dagster of the partitions that were touched, but for those that the run was launched for."""
     totals = partition_rows(outcome.table)
+    of_run = {
+        name: value for name, value in outcome.metadata.items() if name == "delta_version" or name.startswith("cost/")
+    }
     for key in sorted(set(outcome.touched).difference(but), key=str):
         if key.date is not None:
-            metadata = {**outcome.of_partition(key, totals), "delta_version": outcome.metadata["delta_version"]}
+            metadata = {**outcome.of_partition(key, totals), **of_run}
             context.log_event(dg.AssetMaterialization(asset, partition=partition_name(key), metadata=metadata))
         elif outcome.table is not None and not outcome.table.spec.partition_by:
             context.log_event(dg.AssetMaterialization(asset, metadata=outcome.metadata))

@@ -4,8 +4,9 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project.assets.describe import RETRIES
+from dagster_project.assets.describe import RETRIES, cost
 from dagster_project.contract.model import Dataset
+from dagster_project.cost.recorder import Recorder
 from dagster_project.failure import explained
 from dagster_project.naming import asset_key
 from dagster_project.outbox.publish import publish
@@ -35,19 +36,23 @@ def dlq_asset(dataset: Dataset) -> dg.AssetsDefinition:
         pool=f"dlq_{dataset.name}",
         metadata={"topic": topic.name, "partitions": topic.partitions, "retention": str(topic.retention)},
     )
-    def dlq(context: dg.AssetExecutionContext, kafka: KafkaResource, lake: LakeResource) -> dg.MaterializeResult[Any]:
-        with explained():
+    def dlq(
+        context: dg.AssetExecutionContext, kafka: KafkaResource, lake: LakeResource, costs: dg.ResourceParam[Recorder]
+    ) -> dg.MaterializeResult[Any]:
+        with explained(), costs.of(f"dlq/{dataset.name}", dataset.name) as spent:
             done = publish(
                 dataset,
                 storage=lake.storage(),
                 bootstrap_servers=kafka.bootstrap(),
                 report=lambda letters: context.log.info(f"{letters} letters sent"),
             )
+            spent.events += done.letters
         return dg.MaterializeResult(
             metadata={
                 "letters_published": done.letters,
                 "cursor": done.cursor,
                 "reasons": dg.MetadataValue.json(done.reasons),
+                **cost(costs, spent),
             }
         )
 

@@ -1,6 +1,5 @@
 """Gold assets: one for each mart, recomputed where its input changed."""
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,12 +13,14 @@ from dagster_project.assets.describe import (
     common,
     log_partitions,
     report_partitions,
+    with_cost,
 )
 from dagster_project.assets.lineage import gold_lineage
 from dagster_project.assets.partitions import mart_mapping, mart_partitions
 from dagster_project.assets.silver import published
 from dagster_project.checks import gold as checks
 from dagster_project.contract.model import Catalog, Mart, MartInput
+from dagster_project.cost.recorder import Recorder
 from dagster_project.failure import explained
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, in_words
@@ -46,11 +47,14 @@ def gold_asset(mart: Mart, *, catalog: Catalog, uri: str) -> dg.AssetsDefinition
         output_required=False,  # what would break a rule is not materialized
     )
     def gold(
-        context: dg.AssetExecutionContext, lake: LakeResource, cache: CacheResource
+        context: dg.AssetExecutionContext,
+        lake: LakeResource,
+        cache: CacheResource,
+        costs: dg.ResourceParam[Recorder],
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         with explained():
             afresh = by_hand(context, whole=not mart.partitioned_by)
-            outcome = run_gold(mart, catalog, lake, cache, keys=chosen_keys(context), afresh=afresh)
+            outcome = run_gold(mart, catalog, lake, cache, costs, keys=chosen_keys(context), afresh=afresh)
         asked = chosen_keys(context) or []
         if outcome.held.intersection(asked):
             # Dagster would materialize every partition that the run was asked for.
@@ -70,21 +74,39 @@ def run_gold(
     catalog: Catalog,
     lake: LakeResource,
     cache: CacheResource,
+    costs: Recorder,
     *,
     keys: Iterable[Key] | None,
     afresh: bool,
 ) -> Outcome:
     """Compute and publish, and say what was done in the words of the UI; what is refused is told of, and not raised yet."""
-    began = time.process_time()
+    with costs.of(f"gold/{mart.name}", *sorted(catalog.origins(mart))) as spent:
+        outcome = _computed(mart, catalog, lake, cache, costs, keys=keys, afresh=afresh)
+        spent.events += outcome.metadata["rows_read"]
+        spent.failed |= outcome.refused is not None
+    return with_cost(outcome, costs, spent)
+
+
+def _computed(
+    mart: Mart,
+    catalog: Catalog,
+    lake: LakeResource,
+    cache: CacheResource,
+    costs: Recorder,
+    *,
+    keys: Iterable[Key] | None,
+    afresh: bool,
+) -> Outcome:
     commits: list[Computed] = []
     refused: RefusedError | None = None
-    served = "as before"
+    served = "not served" if mart.serve is None else "as before"
     table = _newest(mart, lake)
     try:
         for commit in compute(mart, catalog=catalog, storage=lake.storage(), keys=keys, afresh=afresh):
             commits.append(commit)
-            if (table := _newest(mart, lake)) is not None:
-                served = cache.publish(mart, table)
+            if (table := _newest(mart, lake)) is not None and mart.serve is not None:
+                with costs.of(f"serving/{mart.name}", *sorted(catalog.origins(mart))):
+                    served = cache.publish(mart, table)
     except RefusedError as error:
         refused = error
     rows: Counter[Key] = Counter()
@@ -105,7 +127,6 @@ def run_gold(
         "input_versions": dg.MetadataValue.json(commits[-1].inputs if commits else {}),
         "delta_version": -1 if table is None else table.version,
         "cache": served,
-        "cpu_seconds": round(time.process_time() - began, 3),
         "dagster/column_lineage": gold_lineage(mart, catalog),
     }
     cursors = {} if table is None else table.cursors()

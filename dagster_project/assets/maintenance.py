@@ -7,8 +7,9 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project.assets.describe import RETRIES
+from dagster_project.assets.describe import RETRIES, cost
 from dagster_project.contract.model import Catalog, Dataset, Mart
+from dagster_project.cost.recorder import Recorder
 from dagster_project.failure import explained
 from dagster_project.lake import specs
 from dagster_project.lake.keys import keys_of
@@ -61,11 +62,19 @@ def maintenance_assets(catalog: Catalog, *, usd_per_gb_month: float) -> list[dg.
     return [
         *(_expiry_asset(dataset, catalog=catalog, usd_per_gb_month=usd_per_gb_month) for dataset in catalog.datasets),
         *(
-            _upkeep_asset(dataset, spec, usd_per_gb_month=usd_per_gb_month)
+            _upkeep_asset(dataset, spec, datasets=(dataset.name,), usd_per_gb_month=usd_per_gb_month)
             for dataset in catalog.every_version()
             for spec in _tables(dataset, catalog)
         ),
-        *(_upkeep_asset(mart, specs.gold(mart), usd_per_gb_month=usd_per_gb_month) for mart in catalog.marts),
+        *(
+            _upkeep_asset(
+                mart,
+                specs.gold(mart),
+                datasets=tuple(sorted(catalog.origins(mart))),
+                usd_per_gb_month=usd_per_gb_month,
+            )
+            for mart in catalog.marts
+        ),
     ]
 
 
@@ -85,8 +94,10 @@ def _expiry_asset(dataset: Dataset, *, catalog: Catalog, usd_per_gb_month: float
         retry_policy=RETRIES,
         metadata={"retention": str(dataset.slo.retention)},
     )
-    def expiry(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult[Any]:
-        with explained():
+    def expiry(
+        context: dg.AssetExecutionContext, lake: LakeResource, costs: dg.ResourceParam[Recorder]
+    ) -> dg.MaterializeResult[Any]:
+        with explained(), costs.of(f"expiry/{dataset.name}", dataset.name) as spent:
             storage, now = lake.storage(), dt.datetime.now(dt.UTC)
             readers = written(catalog, dataset.name, storage=storage)
             done = list(expire(dataset, storage=storage, now=now, readers=readers))
@@ -108,13 +119,16 @@ def _expiry_asset(dataset: Dataset, *, catalog: Catalog, usd_per_gb_month: float
                 "bytes_deleted": size,
                 "saved_usd_per_month_once_vacuumed": usd_per_month(size, usd_per_gb_month),
                 "overdue_partitions_kept": 0 if left is None else len(keys_of(left)),
+                **cost(costs, spent),
             }
         )
 
     return expiry
 
 
-def _upkeep_asset(contract: Dataset | Mart, spec: TableSpec, *, usd_per_gb_month: float) -> dg.AssetsDefinition:
+def _upkeep_asset(
+    contract: Dataset | Mart, spec: TableSpec, *, datasets: tuple[str, ...], usd_per_gb_month: float
+) -> dg.AssetsDefinition:
     layer = asset_key(spec.layer, spec.name)
 
     @dg.asset(
@@ -131,10 +145,12 @@ def _upkeep_asset(contract: Dataset | Mart, spec: TableSpec, *, usd_per_gb_month
         # takes its turn with the runs that write them instead of making one of them start over.
         pool=None if spec.many_writers else f"{spec.layer}_{spec.name}",
     )
-    def upkeep(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult[Any]:
-        with explained():
+    def upkeep(
+        context: dg.AssetExecutionContext, lake: LakeResource, costs: dg.ResourceParam[Recorder]
+    ) -> dg.MaterializeResult[Any]:
+        with explained(), costs.of("/".join(_key(spec).path), *datasets) as spent:
             done = tend(spec, storage=lake.storage(), usd_per_gb_month=usd_per_gb_month, report=context.log.info)
-        return dg.MaterializeResult(metadata={} if done is None else _metadata(done))
+        return dg.MaterializeResult(metadata={**({} if done is None else _metadata(done)), **cost(costs, spent)})
 
     return upkeep
 

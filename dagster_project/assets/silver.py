@@ -1,6 +1,5 @@
 """Silver assets: typed, deduplicated, gated rows of one dataset."""
 
-import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -16,11 +15,13 @@ from dagster_project.assets.describe import (
     log_partitions,
     report_partitions,
     tag_run,
+    with_cost,
 )
 from dagster_project.assets.lineage import silver_lineage
 from dagster_project.assets.partitions import dataset_partitions
 from dagster_project.checks import silver as checks
 from dagster_project.contract.model import Dataset
+from dagster_project.cost.recorder import Recorder
 from dagster_project.failure import explained
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
@@ -47,10 +48,10 @@ def silver_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
         output_required=False,  # what the gate holds back is not materialized
     )
     def silver(
-        context: dg.AssetExecutionContext, lake: LakeResource
+        context: dg.AssetExecutionContext, lake: LakeResource, costs: dg.ResourceParam[Recorder]
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         with explained():
-            outcome, commits = run_silver(dataset, lake, keys=chosen_keys(context), afresh=by_hand(context))
+            outcome, commits = run_silver(dataset, lake, costs, keys=chosen_keys(context), afresh=by_hand(context))
         tag_run(
             context,
             [batch for commit in commits for batch in commit.batches or ()],
@@ -83,10 +84,18 @@ def _told(found: Mapping[str, Watermark]) -> dict[str, str]:
 
 
 def run_silver(
-    dataset: Dataset, lake: LakeResource, *, keys: Iterable[Key] | None, afresh: bool
+    dataset: Dataset, lake: LakeResource, costs: Recorder, *, keys: Iterable[Key] | None, afresh: bool
 ) -> tuple[Outcome, list[Refined]]:
     """Refine, and say what was done in the words of the UI."""
-    began = time.process_time()
+    with costs.of(f"silver/{dataset.table}", dataset.name) as spent:
+        outcome, commits = _refined(dataset, lake, keys=keys, afresh=afresh)
+        spent.events += outcome.metadata["rows_read"]
+    return with_cost(outcome, costs, spent), commits
+
+
+def _refined(
+    dataset: Dataset, lake: LakeResource, *, keys: Iterable[Key] | None, afresh: bool
+) -> tuple[Outcome, list[Refined]]:
     bring = restate if dataset.protected else backfill
     filled = bring(dataset, storage=lake.storage())
     commits = list(refine(dataset, storage=lake.storage(), keys=keys, afresh=afresh))
@@ -112,7 +121,6 @@ def run_silver(
         "backfilled": sum(filled.values()),
         "deleted": sum(commit.deleted for commit in commits),
         "delta_version": -1 if table is None else table.version,
-        "cpu_seconds": round(time.process_time() - began, 3),
         "dagster/column_lineage": silver_lineage(dataset),
         **({} if table is None else {"sample": checks.sample(dataset, table, list(touched))}),
     }

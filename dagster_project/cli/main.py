@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from dagster_project.cli import (
     contract,
+    cost,
     dashboard,
     demo,
     dev,
@@ -73,6 +74,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(loss.app, name="loss")
 app.add_typer(release.app, name="release")
 app.add_typer(serve.app, name="serve")
+app.add_typer(cost.app, name="cost")
 app.command()(dev.dev)
 app.command()(demo.demo)
 app.command()(dashboard.dashboard)

@@ -28,6 +28,7 @@ def maintain(
     import datetime as dt
 
     from dagster_project.contract.loader import load_catalog
+    from dagster_project.cost.prices import load_prices
     from dagster_project.lake import specs
     from dagster_project.lake.serving import written
     from dagster_project.lake.storage import Storage
@@ -58,7 +59,7 @@ def maintain(
             done := tend(
                 spec,
                 storage=storage,
-                usd_per_gb_month=settings.storage_usd_per_gb_month,
+                usd_per_gb_month=load_prices(settings.prices).store.gb_month,
                 kept_hours=kept_hours or KEPT_HOURS,
                 rehearse=dry_run,
                 report=progress,

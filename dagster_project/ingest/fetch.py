@@ -14,6 +14,7 @@ import polars as pl
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from dagster_project.errors import KafkaError
+from dagster_project.lake import meter
 from dagster_project.topics.client import TIMEOUT_S
 from dagster_project.topics.log_runs import LogRuns
 
@@ -113,6 +114,7 @@ class Fetcher:
         began = time.monotonic()
         fewest = _TRICKLE_BYTES if self._caught_up() else 1
         for portion in self._feed.read(dict(self._read), fewest_bytes=fewest):
+            meter.received(len(portion.content))
             partition = portion.partition
             part = self._opening.opened(portion, topic=self._topic, following=self._read[partition])
             if part.next > self._read[partition]:

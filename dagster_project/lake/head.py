@@ -16,6 +16,7 @@ import fsspec
 import polars as pl
 
 from dagster_project.errors import LakeError
+from dagster_project.lake import meter
 from dagster_project.lake.log import READERS, contents, parse, path_of
 
 
@@ -76,7 +77,9 @@ class HeadReader:
         try:
             paths = self._filesystem.ls(f"{uri}/_delta_log", detail=False)
         except FileNotFoundError:
+            meter.listed(0)
             return None
+        meter.listed(len(paths))
         for path in map(str, paths):
             name = path.rpartition("/")[2]
             if match := re.fullmatch(r"(\d{20})\.json", name):
@@ -103,7 +106,10 @@ class HeadReader:
 def checkpointed(filesystem: fsspec.AbstractFileSystem, path: str) -> dict[str, int]:
     """All cursors as of a checkpoint."""
     with filesystem.open(path, "rb") as file:
-        actions = pl.read_parquet(file.read(), columns=["txn"])["txn"].drop_nulls()
+        content = file.read()
+    meter.got(len(content))
+    meter.asked()  # how long it is, before it is read
+    actions = pl.read_parquet(content, columns=["txn"])["txn"].drop_nulls()
     return {action["appId"]: action["version"] for action in actions if action["appId"] is not None}
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import fsspec
 
+from dagster_project.lake import meter
+
 # Commits that are fetched at once: a store answers in tens of milliseconds, and a process that begins reads up to a
 # hundred of each table. Contents of no more than these are held.
 READERS = 16
@@ -75,8 +77,10 @@ def _content(filesystem: fsspec.AbstractFileSystem, path: str) -> bytes | None:
     try:
         content = filesystem.cat_file(path)
     except FileNotFoundError:
+        meter.asked()
         return None
     assert isinstance(content, bytes)
+    meter.got(len(content))
     return content
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 import fsspec
 
 from dagster_project.errors import LakeError
+from dagster_project.lake import meter
 
 Layer = Literal["bronze", "silver", "quarantine", "gold", "ledger", "ops"]
 LAYERS: tuple[Layer, ...] = ("bronze", "silver", "quarantine", "gold", "ledger", "ops")
@@ -58,6 +59,7 @@ class Storage:
             Exception: it is there already, or the store failed; it may then have been written all the same.
         """
         filesystem = self.filesystem()
+        meter.wrote(len(content))  # it may come to nothing, but it is asked for
         if self.uri.startswith("s3://"):
             filesystem.pipe_file(path, content, mode="create")
             return

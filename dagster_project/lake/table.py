@@ -21,6 +21,7 @@ from deltalake.table import ProtocolVersions
 from deltalake.transaction import RemoveAction
 
 from dagster_project.errors import LakeError, StaleCursorError
+from dagster_project.lake import meter
 from dagster_project.lake.actions import spelled
 from dagster_project.lake.columns import of_delta, strangers, to_delta, together
 from dagster_project.lake.files import write_files
@@ -204,9 +205,11 @@ class Table:
             if delta is None:
                 options = dict(self._storage.options) or None
                 delta = DeltaTable(self.uri, version=self.version, storage_options=options)
+                meter.asked(meter.OPEN_REQUESTS + self.version % _CHECKPOINT_EVERY)
                 self._check(delta.protocol())
                 self._delta = delta
             elif delta.version() != self.version:
+                meter.asked(meter.OPEN_REQUESTS + self.version - delta.version())
                 delta.update_incremental()
                 if delta.version() != self.version:  # other writers have gone on since
                     delta.load_as_version(self.version)
@@ -290,6 +293,7 @@ class Table:
         files, schema = self.files() if files is None else files, self.schema
         if files.is_empty():
             return pl.LazyFrame(schema={**schema, **({"_path": pl.String} if with_path else {})})
+        meter.scanned(len(files), int(files["size_bytes"].sum()))
         prefix = f"{self.uri}/"
         frame = pl.scan_parquet(
             [prefix + unquote(path) for path in files["path"]],
@@ -412,6 +416,7 @@ class Table:
     def _checkpoint(self) -> None:
         try:
             self.delta.create_checkpoint()
+            meter.checkpointed()
         except (DeltaError, OSError, LakeError) as error:
             # Readers only take longer without it, and the commit that it follows is made.
             _LOGGER.warning("no checkpoint of %s/%s: %s", self.spec.layer, self.spec.name, error)
@@ -419,6 +424,7 @@ class Table:
     def _removals(self, files: pl.DataFrame | None, *, data_change: bool) -> Iterable[RemoveAction]:
         if files is None:
             return
+        meter.removed(int(files["size_bytes"].sum()))
         now = int(time.time() * 1000)
         for file in files.iter_rows(named=True):
             values = {name: None if file[name] is None else str(file[name]) for name in self.spec.partition_by}

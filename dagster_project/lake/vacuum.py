@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from dagster_project.errors import LakeError
+from dagster_project.lake import meter
 from dagster_project.lake.table import Table
 
 # A week, Delta's own default: far longer than any run or query that still reads an older version or has written files that
@@ -136,6 +137,7 @@ def tidy_log(table: Table) -> int | None:
     fresh = not table.filesystem.exists(path)
     if fresh:
         table.delta.create_checkpoint()
+        meter.checkpointed()
     table.delta.cleanup_metadata()
     return table.version if fresh else None
 
@@ -144,4 +146,5 @@ def _stored(table: Table) -> dict[str, int]:
     """Files below the table, by path, with their bytes."""
     root = table.uri.removeprefix("s3://")
     listed = cast("dict[str, dict[str, Any]]", table.filesystem.find(root, detail=True))
+    meter.listed(len(listed))
     return {path.removeprefix(f"{root}/"): int(info["size"] or 0) for path, info in listed.items()}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dagster._cli.api import execute_run_command
 
+from dagster_project.lake import meter
 from dagster_project.launcher import databases
 from dagster_project.services.lock import exclusive
 
@@ -23,6 +24,7 @@ def execute(arguments: str, mark: Path) -> None:
     Raises:
         ServiceError: another process works on the same run.
     """
+    meter.own_process()
     databases.open_cheaply()
     with exclusive(mark, patience=_PATIENCE_S):
         execute_run_command.main([arguments], standalone_mode=False)

@@ -174,7 +174,7 @@ def _holding_unused(table: Table, subject: Subject, offsets: Offsets) -> dict[st
     held: dict[str, bool] = {}
     for path, may_go in unused(table).items():
         try:
-            rows = table.rows(pl.DataFrame({"path": [quote(path)]})).collect(engine="in-memory")
+            rows = table.rows(pl.DataFrame({"path": [quote(path)], "size_bytes": [0]})).collect(engine="in-memory")
         except FileNotFoundError:  # vacuumed meanwhile
             continue
         there = "_kafka_offset" in rows.columns and _is_of(rows.select(place()).to_series(), offsets).any()

@@ -16,6 +16,8 @@ from dagster_project.assets.silver import run_silver
 from dagster_project.checks import silver as checks
 from dagster_project.contract.model import Beyond, Catalog
 from dagster_project.contract.quality import Breaker
+from dagster_project.cost.prices import load_prices
+from dagster_project.cost.recorder import Recorder
 from dagster_project.refine.late import BUCKETS, HORIZON, together
 from dagster_project.refine.quarantine import quarantined
 from dagster_project.refine.release import release
@@ -125,16 +127,16 @@ def test_the_histogram_counts_each_row_that_was_read_once(tmp_path: Path, catalo
 
 def test_a_run_says_how_late_its_rows_were_and_up_to_when_they_are_there(tmp_path: Path, catalog: Catalog) -> None:
     lake = made(tmp_path, catalog, "keep")
-    resource = LakeResource(uri=lake.storage.uri)
+    resource, costs = LakeResource(uri=lake.storage.uri), Recorder("run", prices=load_prices())
     lake.arrive(event(0, WEEK + 10), event(1, 9, sent=WEEK + 10), event(2, 7, region="us", sent=WEEK + 10))
-    outcome, _ = run_silver(lake.dataset, resource, keys=None, afresh=False)
+    outcome, _ = run_silver(lake.dataset, resource, costs, keys=None, afresh=False)
     assert outcome.metadata["lateness"].value == {"eu": {"in time": 1, "more": 1}, "us": {"in time": 1}}
     assert outcome.metadata["beyond_horizon"] == 1
     assert outcome.metadata["watermarks"].value == {
         "eu": "2026-01-08 00:00:00+00:00",
         "us": "2025-12-31 23:57:00+00:00, silent",
     }
-    again, _ = run_silver(lake.dataset, resource, keys=None, afresh=False)
+    again, _ = run_silver(lake.dataset, resource, costs, keys=None, afresh=False)
     assert (again.metadata["lateness"].value, again.metadata["beyond_horizon"]) == ({}, 0)
     assert again.metadata["watermarks"] == outcome.metadata["watermarks"]
 

@@ -89,13 +89,3 @@ def test_options_of_the_store() -> None:
     }
     assert Storage.at("/data", environment).options == {}
     assert Storage.at("s3://b/p", {}).table("gold", "m") == "s3://b/p/gold/m"
-
-
-def test_a_price_that_is_none_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "contracts").mkdir()
-    project = {"LAKEHOUSE_PROJECT": str(tmp_path)}
-    name = "LAKEHOUSE_STORAGE_USD_PER_GB_MONTH"
-    assert Settings.from_environment({**project, name: "0.05"}).storage_usd_per_gb_month == 0.05
-    for price in ("cheap", "-1", "nan", "inf"):
-        with pytest.raises(ConfigurationError, match=f"{name}={price}"):
-            Settings.from_environment({**project, name: price})
