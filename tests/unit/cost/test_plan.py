@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from dagster_project.cli.main import app
+from dagster_project.cli.output import console
 from dagster_project.cost.deployments import Compute, Workload, computes
 from dagster_project.cost.plan import BreakEven, Plan, break_even, plan
 from dagster_project.cost.prices import BOOK, load_prices
@@ -256,7 +257,7 @@ def test_a_lakes_own_figures_count_all_that_its_runs_took(tmp_path: Path) -> Non
 def test_the_command_plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "contracts").mkdir()
     monkeypatch.setenv("LAKEHOUSE_PROJECT", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console, "width", 200)
     monkeypatch.setenv("LAKEHOUSE_URI", str(tmp_path / "lake"))
 
     def run(*arguments: str) -> Any:

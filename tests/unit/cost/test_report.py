@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from dagster_project.cli.main import app
+from dagster_project.cli.output import console
 from dagster_project.cost.prices import BOOK, load_prices
 from dagster_project.cost.recorder import Spending, record
 from dagster_project.cost.report import priced, report, total
@@ -225,7 +226,7 @@ def test_any_rows_are_priced_as_pandas_does(drawn: list[tuple[str, int, int, boo
 def test_the_command_prints_the_report(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "contracts").mkdir()
     monkeypatch.setenv("LAKEHOUSE_PROJECT", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console, "width", 200)
     monkeypatch.setenv("LAKEHOUSE_URI", storage.uri)
     empty = CliRunner().invoke(app, ["cost"])
     assert (empty.exit_code, "nothing was recorded" in empty.stdout) == (0, True), empty.output
