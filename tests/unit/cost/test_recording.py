@@ -85,7 +85,7 @@ def test_a_run_writes_what_each_of_its_assets_took_in_one_commit(lake: Lake, ins
     done = execute(lake, "catch_up_readings", instance)
     assert done.success
     found = recorded(lake.storage)
-    assert list(found) == ["silver/readings", "gold/levels", "run/catch_up_readings"]
+    assert list(found) == ["silver/readings", "gold/levels", "serving/levels", "run/catch_up_readings"]
     assert commits(lake.storage) == 1
     mine = found["silver/readings"]
     assert (mine["datasets"], mine["events"], mine["failed"], mine["run_id"]) == (
@@ -219,13 +219,18 @@ def test_assets_that_take_turns_are_told_apart(tmp_path: Path) -> None:
     meter.wrote(100)
     with recorder.of("gold/b", "a", "b"):
         meter.removed(3)
+        with recorder.of("serving/b", "a", "b"):  # a part of it, and an asset by itself
+            meter.wrote(1000)
+        meter.wrote(10_000)
     with recorder.of("silver/a", "a") as spent:
         meter.wrote(1)
         spent.events += 5
     storage = Storage.at(str(tmp_path))
     recorder.close(run_id="r", storage=storage)
     found = recorded(storage)
-    assert {name: row["bytes_out"] for name, row in found.items()} == {"silver/a": 11, "gold/b": 0, "run/x": 100}
+    assert {name: row["bytes_out"] for name, row in found.items()} == {
+        **{"silver/a": 11, "gold/b": 10_000, "serving/b": 1000, "run/x": 100}
+    }
     assert (found["gold/b"]["bytes_removed"], found["silver/a"]["events"]) == (3, 5)
     assert found["run/x"]["datasets"] == ["a", "b"]
 
