@@ -229,7 +229,10 @@ def test_assets_that_take_turns_are_told_apart(tmp_path: Path) -> None:
     recorder.close(run_id="r", storage=storage)
     found = recorded(storage)
     assert {name: row["bytes_out"] for name, row in found.items()} == {
-        **{"silver/a": 11, "gold/b": 10_000, "serving/b": 1000, "run/x": 100}
+        "silver/a": 11,
+        "gold/b": 10_000,
+        "serving/b": 1000,
+        "run/x": 100,
     }
     assert (found["gold/b"]["bytes_removed"], found["silver/a"]["events"]) == (3, 5)
     assert found["run/x"]["datasets"] == ["a", "b"]
