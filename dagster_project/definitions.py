@@ -16,6 +16,7 @@ from dagster_project.checks.accounting import accounting_check
 from dagster_project.checks.conformed import conformed_checks
 from dagster_project.checks.freshness import freshness_checks
 from dagster_project.checks.retention import retention_check
+from dagster_project.checks.slo import slo_checks
 from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Catalog
 from dagster_project.cost.prices import load_prices
@@ -34,6 +35,7 @@ from dagster_project.sensors.kafka_lag import ingest_job_name, kafka_lag_sensor
 from dagster_project.sensors.outbox import outbox_sensor
 from dagster_project.sensors.retention import retention_sensor
 from dagster_project.sensors.serving import serving_sensor
+from dagster_project.sensors.slo import slo_sensor
 from dagster_project.settings import Settings
 
 
@@ -44,11 +46,12 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
     accounting = {version.table: accounting_check(version, catalog=catalog) for version in versions}
     conformed = [check for mart in catalog.marts for check in conformed_checks(mart, catalog=catalog)]
     retention = {dataset.name: retention_check(dataset) for dataset in catalog.datasets}
+    slo = {dataset.name: slo_checks(dataset, catalog=catalog) for dataset in catalog.datasets}
     ingest = {
         dataset.name: dg.define_asset_job(
             ingest_job_name(dataset),
             selection=dg.AssetSelection.assets(asset_key("bronze", dataset.name))
-            - dg.AssetSelection.checks(accounting[dataset.table], retention[dataset.name]),
+            - dg.AssetSelection.checks(accounting[dataset.table], retention[dataset.name], slo[dataset.name]),
             tags=BOUNDED,
         )
         for dataset in catalog.datasets
@@ -69,7 +72,9 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
                 *(asset_key("gold", mart.name) for mart in by_rectangle(catalog, version)),
             )
             # Sensors tell of these; a run that has just written would only repeat it.
-            - dg.AssetSelection.checks(freshness[version.name], accounting[version.table], *conformed),
+            - dg.AssetSelection.checks(
+                freshness[version.name], accounting[version.table], slo[version.name], *conformed
+            ),
             tags=BOUNDED,
         )
         for version in versions
@@ -102,7 +107,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
             *serving_specs(catalog),
             *maintenance_assets(catalog, usd_per_gb_month=load_prices(settings.prices).store.gb_month),
         ],
-        asset_checks=[*freshness.values(), *accounting.values(), *retention.values(), *conformed],
+        asset_checks=[*freshness.values(), *accounting.values(), *retention.values(), *slo.values(), *conformed],
         jobs=[
             *ingest.values(),
             *verify.values(),
@@ -119,6 +124,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
             outbox_sensor(catalog, jobs=publish),
             freshness_sensor(catalog),
             retention_sensor(catalog),
+            slo_sensor(catalog),
             conformed_sensor(catalog),
             serving_sensor(catalog),
             accounting_sensor(catalog, jobs=verify.values()),

@@ -4,14 +4,14 @@ import datetime as dt
 from collections.abc import Iterator
 
 import dagster as dg
-import polars as pl
 
 from dagster_project import naming
-from dagster_project.contract.model import REGION_COLUMN, Dataset
+from dagster_project.contract.model import Dataset
 from dagster_project.lake import specs as tables
 from dagster_project.lake.table import Table
 from dagster_project.naming import asset_key
 from dagster_project.resources.lake import LakeResource
+from dagster_project.slo.reading import newest_events
 
 
 def check_name(region: str) -> str:
@@ -49,20 +49,9 @@ def freshness_checks(dataset: Dataset) -> dg.AssetChecksDefinition:
     return freshness
 
 
-def watermarks(dataset: Dataset, silver: Table) -> dict[str, dt.datetime]:
-    """By region, the newest event time in Silver, from the log alone."""
-    newest = (
-        silver.files()
-        .filter(pl.col(REGION_COLUMN).is_not_null())
-        .group_by(REGION_COLUMN)
-        .agg(pl.max(f"max.{dataset.event_time}"))
-    )
-    return dict(newest.iter_rows())
-
-
 def evaluate(dataset: Dataset, silver: Table | None, *, now: dt.datetime) -> list[dg.AssetCheckEvaluation]:
     """Evaluate every region's freshness at a moment."""
-    newest = {} if silver is None else watermarks(dataset, silver)
+    newest = {} if silver is None else newest_events(dataset, silver)
     evaluations: list[dg.AssetCheckEvaluation] = []
     for region in dataset.regions:
         watermark = newest.get(region)

@@ -27,6 +27,7 @@ from dagster_project.cli import (
     retire,
     serve,
     services,
+    slo,
     topics,
     trace,
     verify,
@@ -81,6 +82,7 @@ app.command()(dashboard.dashboard)
 app.command()(verify.verify)
 app.command()(trace.trace)
 app.command()(lag.lag)
+app.command()(slo.slo)
 app.command()(watermarks.watermarks)
 app.command()(retire.retire)
 app.command()(maintain.maintain)

@@ -80,7 +80,8 @@ def _dataset(dataset: Dataset, catalog: Catalog) -> str:
         *_hot_keys(dataset),
     ]
     levels: Facts = [
-        ("Freshness", f"{duration(slo.freshness)}, {_percent(slo.freshness_target)} of the time"),
+        ("Freshness", duration(slo.freshness)),
+        ("Fresh", f"{_percent(slo.freshness_target)} of the time"),
         ("Lag", f"{duration(slo.lag)}{records}, {_percent(slo.lag_target)} of the time"),
         (
             "Visible in Gold",

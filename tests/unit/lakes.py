@@ -216,7 +216,11 @@ class Lake:
         return {f"{spec.layer}/{spec.name}": Table.find(spec, storage=self.storage) for spec in kinds}
 
     def arrive(
-        self, *messages: Message, following: Mapping[int, int] | None = None, decoder: Decodes | None = None
+        self,
+        *messages: Message,
+        following: Mapping[int, int] | None = None,
+        decoder: Decodes | None = None,
+        ingested: dt.datetime = EPOCH,
     ) -> None:
         """One Bronze batch; offsets start at 0 in every Kafka partition. Without another decoder messages are JSON."""
         batch = fetched(messages, following)
@@ -233,7 +237,7 @@ class Lake:
         rows = rows.with_columns(
             late,
             pl.lit(self.cursor.batch_id, pl.Int64).alias("_batch_id"),
-            pl.lit(EPOCH, TIMESTAMP).alias("_ingested_at"),
+            pl.lit(ingested, TIMESTAMP).alias("_ingested_at"),
         )
         self.bronze.commit(rows, cursors={**self.cursor.to_table(), **cursors_of(moved)})
 
