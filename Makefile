@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench bench-late bench-rules bench-setup bench-skew bench-verify chaos clean contracts demo dev evolve help ledger lint retail screenshots setup test tutorial
+.PHONY: bench bench-late bench-rules bench-setup bench-skew bench-verify chaos clean contracts demo dev evolve help ledger lint live peak retail runbooks screenshots setup test tutorial
 # Byte code makes every start after the first much faster; some CI environments switch it off.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -30,6 +30,15 @@ dev: setup ## Kafka, the sensors and Dagster's UI, until Ctrl-C
 
 retail: setup ## Deliver one retail world in every way, in 1 and in BATCHES=200 batches; each mart equals its oracle
 	.venv/bin/python -m tests.retail --batches $(or $(BATCHES),200) --out benchmarks/results/retail.json
+
+live: setup ## MINUTES=10 of retail at RATE=2000 events a second, five faults one after the other: what was told of them, and was it right?
+	.venv/bin/python -m tests.live --minutes $(or $(MINUTES),10) --rate $(or $(RATE),2000) --out benchmarks/results/live.json
+
+peak: setup ## Ten times RATE=2000 events a second for three minutes, then as before: how long until all is as it was?
+	.venv/bin/python -m tests.live.peak --rate $(or $(RATE),2000) --out benchmarks/results/peak.json
+
+runbooks: setup ## Rehearse the runbooks, those among them that kill services of their own
+	.venv/bin/python -m pytest tests/runbooks tests/runbooks/with_services.py
 
 lint: setup ## Style, types, and the direction of imports
 	.venv/bin/ruff check

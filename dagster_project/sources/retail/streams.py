@@ -33,6 +33,8 @@ _COUNTS: dict[str, Callable[[World], int]] = {
 }
 # A duplicate repeats one of this many events before it: retries come soon, but not only at once.
 RECENT = 100
+# Orders of a sample: how many events there are for one order is known to a hundredth.
+_SAMPLE = 1_000
 _EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 
 
@@ -98,6 +100,14 @@ def streams(
     return tuple(
         Retail(dataset=catalog.dataset(name), world=world, transport=transport) for name in STREAMS if name in only
     )
+
+
+def orders_at(
+    rate: float, catalog: Catalog, *, world: World, transport: Transport, only: Collection[str] = tuple(STREAMS)
+) -> int:
+    """How many orders make so many events a second in these streams of a world, by a sample of one like it."""
+    sample = streams(catalog, world=replace(world, orders=_SAMPLE), transport=transport, only=only)
+    return max(1, round(rate * world.span.total_seconds() * _SAMPLE / sum(map(len, sample))))
 
 
 def _event(fact: Fact, *, late: bool, headers: Headers) -> Event:
