@@ -91,7 +91,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
         dg.define_asset_job(publish_job_name(dataset), selection=[asset_key("dlq", dataset.name)], tags=BOUNDED)
         for dataset in catalog.datasets
     ]
-    catch_up = [catch_up_job(version, catalog=catalog) for version in versions]
+    catch_up = [catch_up_job(version, catalog=catalog, home=settings.home) for version in versions]
     maintain = [
         dg.define_asset_job(name, selection=selection)
         for version in versions
@@ -100,10 +100,10 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=[
             *(topic_spec(dataset) for dataset in catalog.datasets),
-            *(bronze_asset(dataset, uri=settings.lake_uri) for dataset in catalog.datasets),
-            *(dlq_asset(dataset) for dataset in catalog.datasets),
-            *(silver_asset(version, uri=settings.lake_uri) for version in versions),
-            *(gold_asset(mart, catalog=catalog, uri=settings.lake_uri) for mart in catalog.marts),
+            *(bronze_asset(dataset, uri=settings.lake_uri, home=settings.home) for dataset in catalog.datasets),
+            *(dlq_asset(dataset, home=settings.home) for dataset in catalog.datasets),
+            *(silver_asset(version, uri=settings.lake_uri, home=settings.home) for version in versions),
+            *(gold_asset(mart, catalog=catalog, uri=settings.lake_uri, home=settings.home) for mart in catalog.marts),
             *serving_specs(catalog),
             *maintenance_assets(catalog, usd_per_gb_month=load_prices(settings.prices).store.gb_month),
         ],

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -32,6 +33,7 @@ from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
 from dagster_project.services.registry import registry_of
 from dagster_project.settings import Settings
+from dagster_project.telemetry.run import run
 from dagster_project.topics.broker import Topic
 
 # A run goes on while there is lag, so that launching is not paid for by the batch. The next one reads on some five to ten
@@ -62,7 +64,7 @@ def topic_spec(dataset: Dataset) -> dg.AssetSpec:
     )
 
 
-def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
+def bronze_asset(dataset: Dataset, *, uri: str, home: Path) -> dg.AssetsDefinition:
     """Reads the topic until it is caught up; one run serves all table partitions that the events fall into."""
 
     @dg.asset(
@@ -81,7 +83,11 @@ def bronze_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
         batches: list[Batch] = []
         rows: Counter[Key] = Counter()
         told = time.monotonic()
-        with explained(), costs.of(f"bronze/{dataset.name}", dataset.name) as spent:
+        with (
+            explained(),
+            run(context.run.run_id, asset=f"bronze/{dataset.name}", home=home),
+            costs.of(f"bronze/{dataset.name}", dataset.name) as spent,
+        ):
             servers, storage = kafka.bootstrap(), lake.storage()
             for batch in ingest(
                 dataset,

@@ -9,6 +9,7 @@ table partition.
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 
@@ -27,6 +28,7 @@ from dagster_project.naming import asset_key
 from dagster_project.refine.silver import Refined
 from dagster_project.resources.cache import CacheResource
 from dagster_project.resources.lake import LakeResource
+from dagster_project.telemetry.run import run
 
 # How often it looks for more. To look costs one request to the store, and latency is half of this in the mean.
 _LOOK_S = 0.5
@@ -41,7 +43,7 @@ class _Round:
     marts: dict[str, Outcome]
 
 
-def catch_up_job(dataset: Dataset, *, catalog: Catalog) -> dg.JobDefinition:
+def catch_up_job(dataset: Dataset, *, catalog: Catalog, home: Path) -> dg.JobDefinition:
     """Works on everything that is older than its input."""
 
     @dg.op(name=f"catch_up_{dataset.table}_tables", retry_policy=RETRIES, pool=f"silver_{dataset.table}")
@@ -51,7 +53,7 @@ def catch_up_job(dataset: Dataset, *, catalog: Catalog) -> dg.JobDefinition:
         untold: list[_Round] = []
         marts: dict[str, Outcome] = {}
         told = time.monotonic()
-        with explained():
+        with explained(), run(context.run.run_id, asset=f"catch_up/{dataset.table}", home=home):
             for done in _rounds(dataset, catalog, lake, cache, costs):
                 untold.append(done)
                 marts = done.marts

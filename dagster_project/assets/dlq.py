@@ -1,5 +1,6 @@
 """Dead-letter queues: one asset for each, downstream of Bronze, which holds the poison."""
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ from dagster_project.naming import asset_key
 from dagster_project.outbox.publish import publish
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
+from dagster_project.telemetry.run import run
 from dagster_project.topics.derived import dead_letters
 
 
@@ -19,7 +21,7 @@ def publish_job_name(dataset: Dataset) -> str:
     return f"publish_dlq_{dataset.name}"
 
 
-def dlq_asset(dataset: Dataset) -> dg.AssetsDefinition:
+def dlq_asset(dataset: Dataset, *, home: Path) -> dg.AssetsDefinition:
     """Publishes Bronze's poison to the queue, exactly once."""
     topic = dead_letters(dataset)
 
@@ -39,7 +41,11 @@ def dlq_asset(dataset: Dataset) -> dg.AssetsDefinition:
     def dlq(
         context: dg.AssetExecutionContext, kafka: KafkaResource, lake: LakeResource, costs: dg.ResourceParam[Recorder]
     ) -> dg.MaterializeResult[Any]:
-        with explained(), costs.of(f"dlq/{dataset.name}", dataset.name) as spent:
+        with (
+            explained(),
+            run(context.run.run_id, asset=f"dlq/{dataset.name}", home=home),
+            costs.of(f"dlq/{dataset.name}", dataset.name) as spent,
+        ):
             done = publish(
                 dataset,
                 storage=lake.storage(),

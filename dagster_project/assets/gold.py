@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -31,9 +32,10 @@ from dagster_project.refine.gold import Computed, compute
 from dagster_project.refine.reach import computed
 from dagster_project.resources.cache import CacheResource
 from dagster_project.resources.lake import LakeResource
+from dagster_project.telemetry.run import run
 
 
-def gold_asset(mart: Mart, *, catalog: Catalog, uri: str) -> dg.AssetsDefinition:
+def gold_asset(mart: Mart, *, catalog: Catalog, uri: str, home: Path) -> dg.AssetsDefinition:
     """Runs the mart's SQL for the chosen table partitions, or for all that are older than their input."""
     arguments = common(mart, layer="gold", uri=uri, kinds={"deltalake", "duckdb", "gold"})
     arguments["metadata"] |= {"sql": dg.MetadataValue.md(f"```sql\n{mart.sql}\n```")}
@@ -52,7 +54,7 @@ def gold_asset(mart: Mart, *, catalog: Catalog, uri: str) -> dg.AssetsDefinition
         cache: CacheResource,
         costs: dg.ResourceParam[Recorder],
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-        with explained():
+        with explained(), run(context.run_id, asset=f"gold/{mart.name}", home=home):
             afresh = by_hand(context, whole=not mart.partitioned_by)
             outcome = run_gold(mart, catalog, lake, cache, costs, keys=chosen_keys(context), afresh=afresh)
         asked = chosen_keys(context) or []

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -33,9 +34,10 @@ from dagster_project.refine.restate import restate
 from dagster_project.refine.silver import Refined, refine
 from dagster_project.refine.watermarks import Watermark, watermarks
 from dagster_project.resources.lake import LakeResource
+from dagster_project.telemetry.run import run
 
 
-def silver_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
+def silver_asset(dataset: Dataset, *, uri: str, home: Path) -> dg.AssetsDefinition:
     """Merges new Bronze rows into the chosen table partitions."""
     key = asset_key("silver", dataset.table)
 
@@ -50,7 +52,7 @@ def silver_asset(dataset: Dataset, *, uri: str) -> dg.AssetsDefinition:
     def silver(
         context: dg.AssetExecutionContext, lake: LakeResource, costs: dg.ResourceParam[Recorder]
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-        with explained():
+        with explained(), run(context.run.run_id, asset=f"silver/{dataset.table}", home=home):
             outcome, commits = run_silver(dataset, lake, costs, keys=chosen_keys(context), afresh=by_hand(context))
         tag_run(
             context,

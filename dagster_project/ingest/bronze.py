@@ -6,7 +6,9 @@ import datetime as dt
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -17,9 +19,9 @@ from dagster_project.errors import LakehouseError, StaleCursorError
 from dagster_project.ingest import exact
 from dagster_project.ingest.cursor import Cursor, resume
 from dagster_project.ingest.drift import unknown_fields
-from dagster_project.ingest.fetch import Fetched, Limits, publish_offsets, reading
+from dagster_project.ingest.fetch import Fetched, Fetcher, Limits, publish_offsets, reading
 from dagster_project.ingest.hot_keys import KeyCounts, count_keys
-from dagster_project.ingest.lateness import cursors_of, measure, newest_events
+from dagster_project.ingest.lateness import Newest, cursors_of, measure, newest_events
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
 from dagster_project.lake.specs import ERROR, RESCUED, named
@@ -27,6 +29,8 @@ from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.ledger.gaps import record_gaps
 from dagster_project.ledger.ledger import forgotten, lost
+from dagster_project.telemetry.canonical import Line, canonical
+from dagster_project.telemetry.spans import span
 from dagster_project.topics.broker import Broker
 from dagster_project.topics.offsets import Offsets
 from dagster_project.topics.offsets import place as offset_place
@@ -74,6 +78,16 @@ class Batch:
     named: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """What was read while the batch before was written, as Bronze's rows, and the seconds that it took."""
+
+    fetched: Fetched
+    rows: pl.DataFrame
+    fetch_s: float
+    decode_s: float
+
+
 def ingest(
     dataset: Dataset,
     *,
@@ -115,46 +129,25 @@ def ingest(
         reading(bootstrap_servers=bootstrap_servers, topic=topic.name, offsets=cursor.next) as fetcher,
         ThreadPoolExecutor(1, thread_name_prefix="read") as pool,
     ):
-
-        def read(gather: float) -> tuple[Fetched, pl.DataFrame]:
-            fetched = fetcher.fetch(limits, gather=gather)
-            if erased:  # it does not come back into a Bronze that is made anew
-                fetched = replace(fetched, messages=_without(fetched.messages, erased))
-            return fetched, place(dataset, fetched, decoder)
-
+        read = partial(_read, dataset, fetcher, decoder, limits=limits, erased=erased)
         begun = cursor.next
-        coming = pool.submit(read, 0.0)
+        # In a copy of this context: what the thread does is of this run, too.
+        coming = pool.submit(copy_context().run, partial(read, gather=0.0))
         active = time.monotonic()
         try:
             while True:
-                fetched, rows = coming.result()
+                done = coming.result()
                 began = time.monotonic()
                 if more := began < deadline:  # is read and decoded while this batch is written
-                    coming = pool.submit(read, min(_GATHER_S, deadline - began))
-                if fetched.next != cursor.next:
-                    after = replace(cursor, next=fetched.next, batch_id=cursor.batch_id + 1)
-                    late, moved = measure(dataset, rows, newest)
-                    keys = count_keys(dataset, rows)
-                    rows = rows.select(name for name in table.spec.schema if name in rows.columns).with_columns(
-                        late,
-                        pl.lit(after.batch_id, pl.Int64).alias("_batch_id"),
-                        pl.lit(dt.datetime.now(dt.UTC), TIMESTAMP).alias("_ingested_at"),
-                    )
-                    _still_ours(table, cursor)
-                    version = table.commit(
-                        rows,
-                        cursors={**after.to_table(), **cursors_of(moved)},
-                        metadata={"batch_id": after.batch_id, "rows": len(rows)},
-                    )
+                    gather = min(_GATHER_S, deadline - began)
+                    coming = pool.submit(copy_context().run, partial(read, gather=gather))
+                if done.fetched.next != cursor.next:
+                    after = replace(cursor, next=done.fetched.next, batch_id=cursor.batch_id + 1)
+                    batch, moved = _write(dataset, table, done, before=cursor, after=after, newest=newest)
                     newest |= moved
-                    yield replace(
-                        _batch(
-                            dataset, rows, before=cursor, after=after, version=version, seconds=time.monotonic() - began
-                        ),
-                        keys=keys,
-                    )
+                    yield batch
                     cursor, active = after, time.monotonic()
-                if not more or (fetched.caught_up and time.monotonic() - active >= idle):
+                if not more or (done.fetched.caught_up and time.monotonic() - active >= idle):
                     break
         finally:
             fetcher.stop()
@@ -176,6 +169,76 @@ def ingest(
     except LakehouseError as error:
         # What was read is safe; only why some offsets hold no message is not written down yet.
         warn(f"gaps of {dataset.name} were not recorded, the next run tries again: {error}")
+
+
+def _read(
+    dataset: Dataset, fetcher: Fetcher, decoder: Decodes, *, limits: Limits, erased: Offsets, gather: float
+) -> _Read:
+    with span("ingest.fetch", dataset=dataset.name) as fetching:
+        fetched = fetcher.fetch(limits, gather=gather)
+        if erased:  # it does not come back into a Bronze that is made anew
+            fetched = replace(fetched, messages=_without(fetched.messages, erased))
+    with span("ingest.decode", dataset=dataset.name, rows=len(fetched.messages)) as decoding:
+        rows = place(dataset, fetched, decoder)
+    return _Read(fetched=fetched, rows=rows, fetch_s=fetching.seconds, decode_s=decoding.seconds)
+
+
+def _write(
+    dataset: Dataset, table: Table, done: _Read, *, before: Cursor, after: Cursor, newest: Newest
+) -> tuple[Batch, dict[tuple[int, str], int]]:
+    """Commit what was read; returns what that added, and those of the newest event times that it moved."""
+    began = time.monotonic()
+    late, moved = measure(dataset, done.rows, newest)
+    keys = count_keys(dataset, done.rows)
+    rows = done.rows.select(name for name in table.spec.schema if name in done.rows.columns).with_columns(
+        late,
+        pl.lit(after.batch_id, pl.Int64).alias("_batch_id"),
+        pl.lit(dt.datetime.now(dt.UTC), TIMESTAMP).alias("_ingested_at"),
+    )
+    with span("ingest.commit", dataset=dataset.name, batch_id=after.batch_id) as committing:
+        _still_ours(table, before)
+        version = table.commit(
+            rows,
+            cursors={**after.to_table(), **cursors_of(moved)},
+            metadata={"batch_id": after.batch_id, "rows": len(rows), **_told(rows)},
+        )
+        committing.note(version=version, correlation_ids=_correlation(rows))
+    batch = _batch(dataset, rows, before=before, after=after, version=version, seconds=time.monotonic() - began)
+    canonical(_line(dataset, batch, rows, done, commit_s=committing.seconds))
+    return replace(batch, keys=keys), moved
+
+
+def _told(rows: pl.DataFrame) -> dict[str, int]:
+    """What a commit says of its rows, beside how many they are."""
+    return {
+        "poison": int((rows["_kind"] == specs.POISON).sum()),
+        "drifted": len(rows) - rows[RESCUED].null_count(),
+        "late": len(rows) - rows[specs.LATE].null_count(),
+    }
+
+
+def _correlation(rows: pl.DataFrame) -> list[str]:
+    ids = rows["_correlation_id"]
+    return [*ids.head(1), *ids.tail(1)]
+
+
+def _line(dataset: Dataset, batch: Batch, rows: pl.DataFrame, done: _Read, *, commit_s: float) -> Line:
+    return Line(
+        layer="bronze",
+        table=dataset.name,
+        version=batch.version,
+        batch_id=batch.batch_id,
+        rows_in=len(done.fetched.messages),
+        rows_out=len(rows),
+        poison=batch.poison,
+        late=len(rows) - rows[specs.LATE].null_count(),
+        bytes=batch.bytes,
+        fetch_s=done.fetch_s,
+        decode_s=done.decode_s,
+        commit_s=commit_s,
+        lag=done.fetched.behind,
+        correlation_ids=_correlation(rows),
+    )
 
 
 def _without(messages: pl.DataFrame, offsets: Offsets) -> pl.DataFrame:

@@ -45,11 +45,13 @@ class Fetched:
         messages: `_kafka_partition, _kafka_offset, _kafka_timestamp, _correlation_id, _key, _payload, _headers`.
         next: by Kafka partition, the offset to read next; moved past gaps that hold no message.
         caught_up: every partition was read to its end.
+        behind: offsets from `next` on that the topic had, as its leaders said last.
     """
 
     messages: pl.DataFrame
     next: Mapping[int, int]
     caught_up: bool
+    behind: int = 0
 
 
 class Fetcher:
@@ -71,6 +73,7 @@ class Fetcher:
         self.gaps = LogRuns()
         self._waiting: deque[Opened] = deque()  # what is between the two
         self._ended: set[int] = set()
+        self._ends = dict(offsets)  # of the log, as its leaders said last
         self._silent_s = 0.0
         self._stopped = threading.Event()
 
@@ -104,7 +107,8 @@ class Fetcher:
             else:
                 self._ask()
                 asked = True
-        return Fetched(messages=pl.concat(parts), next=dict(self._next), caught_up=self._caught_up())
+        behind = sum(self._ends[partition] - offset for partition, offset in self._next.items())
+        return Fetched(messages=pl.concat(parts), next=dict(self._next), caught_up=self._caught_up(), behind=behind)
 
     def _caught_up(self) -> bool:
         return not self._waiting and len(self._ended) == len(self._next)
@@ -116,6 +120,7 @@ class Fetcher:
         for portion in self._feed.read(dict(self._read), fewest_bytes=fewest):
             meter.received(len(portion.content))
             partition = portion.partition
+            self._ends[partition] = portion.end
             part = self._opening.opened(portion, topic=self._topic, following=self._read[partition])
             if part.next > self._read[partition]:
                 self._read[partition] = part.next

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from dagster_project.contract.model import Dataset
@@ -23,6 +23,7 @@ from dagster_project.topics.survey import survey
 # A person needs an hour to mend ingest, and more where more has piled up: a tenth of the retention. Of a short retention
 # half, or the warning would be there from the first record on.
 _HOUR_S, _SHARE, _MOST = 3600.0, 0.1, 0.5
+State = Literal["safe", "soon", "lost", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class Horizon:
         state: `safe`; `soon`: time to loss is below `warning_s`; `lost`: events are gone, or the topic is another one;
             `unknown`: the broker or the lake does not say.
         lag: offsets that Bronze does not hold; -1 where that is unknown.
+        unread: the same, by Kafka partition.
+        waited_s: for how long the oldest unread record has waited; 0 if none does.
         seconds: until the first unread offset may be deleted, from its time and the broker's retention; at 0 or below it
             may go at any moment. `None`: nothing waits, or time deletes nothing. Kafka deletes whole segments, by their
             newest record, so in truth it takes longer.
@@ -45,8 +48,10 @@ class Horizon:
 
     dataset: str
     topic: str
-    state: Literal["safe", "soon", "lost", "unknown"]
+    state: State
     lag: int = -1
+    unread: Mapping[int, int] = field(default_factory=dict)
+    waited_s: float | None = None
     seconds: float | None = None
     partition: int | None = None
     offset: int | None = None
@@ -80,7 +85,6 @@ def horizons(
     unread = {
         (topic.name, partition): offset
         for topic, place in places.values()
-        if kept[topic.name].seconds is not None
         for partition, offset in waiting(place, topic).items()
     }
     times = record_times(unread, bootstrap_servers=bootstrap_servers)
@@ -121,11 +125,14 @@ def judge(
     seconds, partition, offset = min(deletions, default=(None, None, None))
     warning = None if retention.seconds is None else warning_s(retention.seconds)
     soon = seconds is not None and warning is not None and seconds < warning
+    own = [time for (name, _), time in times.items() if name == topic.name]
     return Horizon(
         dataset=dataset.name,
         topic=topic.name,
         state="soon" if soon else "safe",
         lag=lag(place, topic),
+        unread={partition: end - place.next[partition] for partition, end in sorted(topic.end.items())},
+        waited_s=max(0.0, now - min(own)) if own else 0.0,
         seconds=seconds,
         partition=partition,
         offset=offset,

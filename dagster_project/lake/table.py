@@ -28,6 +28,7 @@ from dagster_project.lake.files import write_files
 from dagster_project.lake.head import Head, HeadReader
 from dagster_project.lake.log import Commit, commits, path_of
 from dagster_project.lake.storage import Layer, Storage
+from dagster_project.telemetry.spans import TRACEPARENT, traceparent
 
 _LOGGER = logging.getLogger(__name__)
 # Of two commits that remove the same file the second would add its rows twice, unless both move one cursor.
@@ -351,14 +352,16 @@ class Table:
         commit_id = uuid.uuid4().hex
         actions = [*adds, *self._removals(remove, data_change=data_change)]
         named = tuple(marks)
-        run = {"run_id": self._storage.run_id} if self._storage.run_id else {}
+        told = {"run_id": self._storage.run_id} if self._storage.run_id else {}
+        if text := traceparent():
+            told[TRACEPARENT] = text
 
         def content(version: int) -> bytes:
             return spelled(
                 actions,
                 cursors={**cursors, **dict.fromkeys(named, version)},
                 partition_by=self.spec.partition_by,
-                info={"commit_id": commit_id, **run, **{name: str(value) for name, value in (metadata or {}).items()}},
+                info={"commit_id": commit_id, **told, **{name: str(value) for name, value in (metadata or {}).items()}},
             )
 
         version = self._publish(content, commit_id, {*cursors, *named})
@@ -435,6 +438,14 @@ class Table:
                 size=file["size_bytes"],
                 partition_values=values,
             )
+
+
+def traces(*tables: Table) -> Iterator[str]:
+    """Trace contexts of the commits that made these versions, where they were recorded. Reads nothing before it is asked."""
+    for table in tables:
+        for commit in table.commits(table.version):
+            if text := commit.info.get(TRACEPARENT):
+                yield text
 
 
 def _newest(spec: TableSpec, storage: Storage) -> Head | None:

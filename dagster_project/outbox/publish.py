@@ -19,6 +19,8 @@ from dagster_project.lake.table import Table
 from dagster_project.outbox import cursor as cursors
 from dagster_project.outbox.headers import LETTER, sign
 from dagster_project.outbox.producer import open_outbox, queue
+from dagster_project.telemetry.canonical import Line, canonical
+from dagster_project.telemetry.spans import span
 from dagster_project.topics.derived import OUTBOX
 from dagster_project.topics.patience import own_errors, patiently
 from dagster_project.topics.transactions import flush, put, transact
@@ -108,7 +110,20 @@ def publish(
                 key=key,
                 cursor=last,
             )
-            transact(producer, partial(_transaction, producer, parcel))
+            with span("outbox.publish", dataset=dataset.name, batch_id=last, letters=len(rows)) as publishing:
+                transact(producer, partial(_transaction, producer, parcel))
+            canonical(
+                Line(
+                    layer="dlq",
+                    table=dataset.name,
+                    batch_id=last,
+                    first_batch_id=cursor + 1,
+                    rows_in=len(rows),
+                    rows_out=len(rows),
+                    commit_s=publishing.seconds,
+                    correlation_ids=[*rows["_correlation_id"].head(1), *rows["_correlation_id"].tail(1)],
+                )
+            )
             cursor, letters = last, letters + len(rows)
             reasons.update(rows["_error"].str.split(":").list.first())
             report(letters)

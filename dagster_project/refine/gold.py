@@ -11,7 +11,7 @@ from dagster_project.contract.model import DATE_COLUMN, Catalog, Mart
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, keys_of
 from dagster_project.lake.storage import Storage
-from dagster_project.lake.table import Table
+from dagster_project.lake.table import Table, traces
 from dagster_project.quality.audit import Finding
 from dagster_project.refine.audit import Verdict, audited
 from dagster_project.refine.cursors import cursor_keys, cursor_name, judged
@@ -23,6 +23,8 @@ from dagster_project.refine.sql import refuse, run_sql
 from dagster_project.refine.staleness import SQL, WATERMARK, computed_elsewhere, source, sql_fingerprint, stale
 from dagster_project.refine.validity import first_difference
 from dagster_project.refine.windows import fingerprint
+from dagster_project.telemetry.canonical import Line, canonical
+from dagster_project.telemetry.spans import span
 
 # Input rows that one commit looks at: bounds memory whatever the backlog.
 _ROWS = 1_000_000
@@ -82,12 +84,33 @@ def compute(
         staged = _staged(inputs, gold, portion)
         before, rows, verdict = staged.before, staged.rows, staged.verdict
         other = differing(mart, verdict.published, before, rows)
-        gold.commit(
-            rows_of(mart, rows, other),
-            remove=files_of(gold, other),
-            cursors=verdict.cursors(_cursors(inputs, portion, gold.cursors()), gold.cursors()),
-            marks=_marks(mart, other, before, rows),
-            metadata={"rows": len(rows), "computed": len(portion), "changed": len(other), "held": len(verdict.broken)},
+        with span("gold.commit", mart=mart.name) as committing:
+            version = gold.commit(
+                rows_of(mart, rows, other),
+                remove=files_of(gold, other),
+                cursors=verdict.cursors(_cursors(inputs, portion, gold.cursors()), gold.cursors()),
+                marks=_marks(mart, other, before, rows),
+                metadata={
+                    "rows": len(rows),
+                    "computed": len(portion),
+                    "changed": len(other),
+                    "held": len(verdict.broken),
+                },
+            )
+            committing.note(version=version)
+        canonical(
+            Line(
+                layer="gold",
+                table=mart.name,
+                version=version,
+                inputs={source(table): table.version for table in inputs.found()},
+                rows_in=staged.read,
+                rows_out=len(rows),
+                held=len(verdict.broken),
+                compute_s=staged.compute_s,
+                gate_s=staged.gate_s,
+                commit_s=committing.seconds,
+            )
         )
         counts = {key: len(own) for key, own in parts(mart, rows).items()}
         yield Computed(
@@ -102,19 +125,27 @@ def compute(
 
 @dataclass(frozen=True, kw_only=True)
 class _Staged:
-    """Rows as computed, as they are published, and what may be; `read` is of how many rows."""
+    """Rows as computed, as they are published, and what may be; `read` is of how many rows; and how long it took."""
 
     rows: pl.DataFrame
     before: pl.DataFrame
     verdict: Verdict
     read: int
+    compute_s: float
+    gate_s: float
 
 
 def _staged(inputs: Inputs, gold: Table, keys: Sequence[Key]) -> _Staged:
-    rows, read = evaluate(inputs, keys)
-    before = published(gold, keys)
-    verdict = audited(inputs.mart, rows, keys, read=lambda some: inputs.read(some)[0], before=before)
-    return _Staged(rows=rows, before=before, verdict=verdict, read=read)
+    mart = inputs.mart
+    with span("gold.recompute", follows=traces(*inputs.found()), mart=mart.name, partitions=len(keys)) as computing:
+        rows, read = evaluate(inputs, keys)
+        before = published(gold, keys)
+        computing.note(rows_in=read, rows_out=len(rows))
+    with span("gold.gate", mart=mart.name) as judging:
+        verdict = audited(mart, rows, keys, read=lambda some: inputs.read(some)[0], before=before)
+    return _Staged(
+        rows=rows, before=before, verdict=verdict, read=read, compute_s=computing.seconds, gate_s=judging.seconds
+    )
 
 
 def everything(inputs: Inputs, gold: Table | None) -> list[Key]:

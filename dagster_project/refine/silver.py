@@ -13,7 +13,7 @@ from dagster_project.lake import specs
 from dagster_project.lake.columns import together
 from dagster_project.lake.keys import Key, frame_of, keys_of
 from dagster_project.lake.storage import Storage
-from dagster_project.lake.table import Table, TableSpec
+from dagster_project.lake.table import Table, TableSpec, traces
 from dagster_project.quality.gate import judge
 from dagster_project.refine.breaker import Tally, tallies, window_cursors, windows
 from dagster_project.refine.cursors import batch_of, cursor_keys, cursor_name
@@ -32,6 +32,8 @@ from dagster_project.refine.restate import restate
 from dagster_project.refine.seal import is_sealed, refuse_sealed
 from dagster_project.refine.staging import portions
 from dagster_project.refine.watermarks import taken_over
+from dagster_project.telemetry.canonical import Line, canonical
+from dagster_project.telemetry.spans import span
 
 # Rows of one commit: bounds memory at some hundred MB whatever the backlog and however large a table partition is.
 _ROWS = 300_000
@@ -158,8 +160,11 @@ def _refine(
     silver = tables.silver
     there = _doubtful(files, tables.quarantine)
     in_quarantine = there.filter(pl.col(specs.RELEASE).is_null())
-    fresh = stage(dataset, tables.bronze, files, silver)
-    verdict = judge(dataset, _without_places(fresh.rows, in_quarantine))
+    with span("silver.fetch", follows=traces(tables.bronze), dataset=dataset.name) as fetching:
+        fresh = stage(dataset, tables.bronze, files, silver)
+    with span("silver.gate", dataset=dataset.name, rows=len(fresh.rows)) as judging:
+        verdict = judge(dataset, _without_places(fresh.rows, in_quarantine))
+    batches = fresh.rows["_batch_id"]
     fresh = replace(fresh, rows=fresh.rows.clear())
     refuse_sealed(silver)
     still_planned(silver, planned, progress(silver), keys_of(files))
@@ -179,7 +184,8 @@ def _refine(
         if (window := before.get(scope, Tally()) + count).trips(dataset.breaker)
     }
     good = without(good, tripped)
-    found = audited(dataset, silver, good, holdable=fresh.placed(_after(good, settled)), storage=tables.storage)
+    with span("silver.merge", dataset=dataset.name, rows=len(good)) as merging:
+        found = audited(dataset, silver, good, holdable=fresh.placed(_after(good, settled)), storage=tables.storage)
     held = tripped | dict(found.broken)
     good, merged = without(good, found.broken), found.merged
     strays = _without_places(fresh.strays(bad, kept, published=good), there)
@@ -189,14 +195,16 @@ def _refine(
         (key := Key(date, region)): max(last, planned.get(key, last))
         for date, region, last in without(files, held).group_by(specs.KEYS).agg(pl.max("max._batch_id")).iter_rows()
     }
-    quarantine(tables.quarantine, bad, through, bronze=tables.bronze, files=files)
-    moved, told = hold(dataset, silver, held, judged=judged_through(files, held))
-    moved |= freed(holds(cursors).keys() & through.keys(), version=silver.version + 1, judged={})
-    published = tallies(fresh.placed(_after(good, settled)), fresh.readable(bad), judged=judged, windows=before)
-    moved |= window_cursors(before, published, dataset.breaker, ended=tripped)
-    moved[COLUMNS] = columns_after(dataset, silver)
-    moved |= taken_over(tables.bronze, silver, pending_files(dataset, tables.bronze, {**planned, **through}))
-    publish(silver, merged, through, cursors=moved, told=told)
+    with span("silver.commit", dataset=dataset.name) as committing:
+        quarantine(tables.quarantine, bad, through, bronze=tables.bronze, files=files)
+        moved, told = hold(dataset, silver, held, judged=judged_through(files, held))
+        moved |= freed(holds(cursors).keys() & through.keys(), version=silver.version + 1, judged={})
+        published = tallies(fresh.placed(_after(good, settled)), fresh.readable(bad), judged=judged, windows=before)
+        moved |= window_cursors(before, published, dataset.breaker, ended=tripped)
+        moved[COLUMNS] = columns_after(dataset, silver)
+        moved |= taken_over(tables.bronze, silver, pending_files(dataset, tables.bronze, {**planned, **through}))
+        version = publish(silver, merged, through, cursors=moved, told=told)
+        committing.note(version=version)
     read = pl.concat(rows.select(*specs.KEYS, specs.LATE, "_deleted", "_batch_id") for rows in (good, bad))
     refined = Refined(
         read=counts(read),
@@ -212,7 +220,29 @@ def _refine(
         batches=None if read.is_empty() else read.select(pl.min("_batch_id"), pl.max("_batch_id").alias("last")).row(0),
         named=specs.named(bad, good),
     )
+    canonical(
+        Line(
+            layer="silver",
+            table=dataset.table,
+            version=version,
+            batch_id=_number(batches.max()),
+            first_batch_id=_number(batches.min()),
+            rows_in=len(batches),
+            rows_out=len(merged.added),
+            quarantined=len(bad),
+            late=len(read) - read[specs.LATE].null_count(),
+            held=len(held),
+            bytes=int(files["size_bytes"].sum()),
+            fetch_s=fetching.seconds,
+            gate_s=judging.seconds + merging.seconds,
+            commit_s=committing.seconds,
+        )
+    )
     return refined, through
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _without_places(rows: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
@@ -244,9 +274,9 @@ def _after(rows: pl.DataFrame, settled: pl.DataFrame) -> pl.DataFrame:
 
 def publish(
     silver: Table, merged: Merge, through: Mapping[Key, int], *, cursors: Mapping[str, int], told: Mapping[str, str]
-) -> None:
-    """Commit a merge with all that it moves: what was read, what has changed, and more cursors."""
-    silver.commit(
+) -> int:
+    """Commit a merge with all that it moves, what was read, what has changed, and more cursors; returns the new version."""
+    return silver.commit(
         written(merged, silver),
         remove=merged.rewritten,
         cursors={**{cursor_name("bronze", key): batch for key, batch in through.items()}, **cursors},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,9 @@ from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.services import cache, kafka
 from dagster_project.settings import REPOSITORY, Settings
+from dagster_project.telemetry.sink import FILE
+from dagster_project.telemetry.spans import ENDPOINT
+from tests.collector import Collector, collecting
 from tests.integration.lake import Lake, environment, lakehouse
 
 EVENTS = 20_000
@@ -55,6 +59,7 @@ class Demo:
     first: subprocess.CompletedProcess[str]
     gold_after_first: pl.DataFrame
     second: subprocess.CompletedProcess[str]
+    collector: Collector
 
     def told(self, process: subprocess.CompletedProcess[str]) -> dict[str, Any]:
         assert process.returncode == 0, process.stderr
@@ -70,7 +75,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     settings = Settings(home=home, project=REPOSITORY, lake_uri=str(home / "lake"), bootstrap_servers="")
     variables = environment(home=home)
     try:
-        first = lakehouse(DEMO, variables)
+        with collecting() as collector:
+            first = lakehouse(DEMO, {**variables, ENDPOINT: collector.url})
         assert first.returncode == 0, first.stderr
         catalog = load_catalog(REPOSITORY / "contracts")
         servers = kafka.bootstrap_servers(settings)
@@ -78,7 +84,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         lake = Lake(catalog=catalog, dataset=catalog.dataset("orders"), servers=servers, storage=storage, home=home)
         gold = sorted_gold(lake)
         second = lakehouse(DEMO, variables)
-        yield Demo(lake=lake, settings=settings, first=first, gold_after_first=gold, second=second)
+        yield Demo(lake=lake, settings=settings, first=first, gold_after_first=gold, second=second, collector=collector)
     finally:
         kafka.down(settings)
         cache.down(settings)
@@ -233,3 +239,40 @@ def test_a_range_by_hand_changes_no_data(demo: Demo, instance: dg.DagsterInstanc
     assert told == {f"{date}|{region}" for date in dates for region in regions}
     assert sorted_silver(demo.lake).equals(silver)
     assert sorted_gold(demo.lake).equals(gold)
+
+
+def test_each_commit_of_the_runs_is_a_line_in_the_file_and_in_dagsters_logs(
+    demo: Demo, instance: dg.DagsterInstance
+) -> None:
+    texts = (demo.settings.home / "logs" / FILE).read_text().splitlines()
+    lines = [json.loads(text) for text in texts]
+    for layer, rows in (("bronze", len(demo.lake.bronze())), ("silver", len(demo.lake.silver()))):
+        own = [line for line in lines if line["layer"] == layer]
+        assert {line["table"] for line in own} == {"orders"}
+        assert len({line["version"] for line in own}) == len(own)
+        if layer == "bronze":
+            assert sum(line["rows_out"] for line in own) == rows
+            assert own[-1]["lag"] == 0
+            assert sum(line["poison"] for line in own) == demo.lake.bronze()["_error"].drop_nulls().len()
+    run_ids = {line["run_id"] for line in lines}
+    assert run_ids <= {run.run_id for run in instance.get_runs()}
+    captured = b"".join(path.read_bytes() for path in (demo.settings.dagster_home / "storage").rglob("*.err"))
+    assert all(text.encode() in captured for text in texts)
+    for row in demo.lake.silver().head(50).iter_rows(named=True):
+        assert row["order_id"] not in "\n".join(texts)
+
+
+def test_spans_of_the_forked_runs_have_arrived_when_they_have_ended(demo: Demo) -> None:
+    spans = demo.collector.spans
+    names = {span.name for span in spans}
+    assert names >= {"run", "ingest.fetch", "ingest.decode", "ingest.commit", "silver.gate", "gold.recompute"}
+    lines = [json.loads(text) for text in (demo.settings.home / "logs" / FILE).read_text().splitlines()]
+    traced = [line for line in lines if uuid.UUID(line["run_id"]).hex in {span.trace for span in spans}]
+    # The trace of a run has its id: each batch that was committed while spans were collected has its own span there.
+    committed = {(span.trace, span.attributes["lakehouse.version"]) for span in spans if span.name == "ingest.commit"}
+    assert committed
+    assert committed == {
+        (uuid.UUID(line["run_id"]).hex, line["version"]) for line in traced if line["layer"] == "bronze"
+    }
+    roots = {span.id: span for span in spans if span.name == "run"}
+    assert all(span.parent in roots for span in spans if span.name.startswith("ingest."))

@@ -1,0 +1,32 @@
+"""How old the newest event of each region is, in Silver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import polars as pl
+
+from dagster_project.contract.model import REGION_COLUMN, Catalog
+from dagster_project.lake.serving import serving
+from dagster_project.lake.storage import Storage
+from dagster_project.lake.table import Table
+from dagster_project.metrics.family import Family, Sample
+
+AGE = Family(
+    name="lakehouse_freshness_seconds",
+    help="Age of the newest event of a region in Silver, by event time",
+    unit="seconds",
+    labels=("dataset", "region"),
+)
+FAMILIES = (AGE,)
+
+
+def samples(catalog: Catalog, tables: Mapping[str, Table], *, storage: Storage, now: float) -> Iterator[Sample]:
+    """Of each region that has had events, in the version that readers get."""
+    for name in catalog.names():
+        dataset = serving(catalog, name, storage=storage)
+        if (silver := tables.get(f"silver/{dataset.table}")) is None:
+            continue
+        newest = silver.files().group_by(REGION_COLUMN).agg(pl.max(f"max.{dataset.event_time}")).drop_nulls()
+        for region, moment in newest.iter_rows():
+            yield AGE.of(now - moment.timestamp(), dataset.name, region)
