@@ -54,7 +54,7 @@ def gold_asset(mart: Mart, *, catalog: Catalog, uri: str, home: Path) -> dg.Asse
         cache: CacheResource,
         costs: dg.ResourceParam[Recorder],
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-        with explained(), run(context.run_id, asset=f"gold/{mart.name}", home=home):
+        with explained(), run(context.run.run_id, asset=f"gold/{mart.name}", home=home):
             afresh = by_hand(context, whole=not mart.partitioned_by)
             outcome = run_gold(mart, catalog, lake, cache, costs, keys=chosen_keys(context), afresh=afresh)
         asked = chosen_keys(context) or []

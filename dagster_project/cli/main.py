@@ -19,6 +19,7 @@ from dagster_project.cli import (
     lag,
     loss,
     maintain,
+    metrics,
     produce,
     quarantine,
     query,
@@ -84,6 +85,7 @@ app.command()(trace.trace)
 app.command()(lag.lag)
 app.command()(slo.slo)
 app.command()(watermarks.watermarks)
+app.add_typer(metrics.app, name="metrics")
 app.command()(retire.retire)
 app.command()(maintain.maintain)
 app.command()(rebuild.rebuild)

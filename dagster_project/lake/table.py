@@ -244,6 +244,8 @@ class Table:
                 expected="a table that nobody takes away while it is in use",
                 remedy="nothing, if it was retired: the next run begins it anew",
             )
+        if head.version <= self.version and head.digest != self._head.digest:
+            self._delta = None  # the table was made anew, and its files are others
         self._head = head
 
     def cursors(self) -> Mapping[str, int]:

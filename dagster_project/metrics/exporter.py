@@ -68,20 +68,24 @@ class Exporter:
         self._lock = threading.Lock()
         self.families = (*(family for asked in self._asked for family in asked.source.families), *FAMILIES)
 
-    def text(self, *, patience: float | None = PATIENCE_S) -> str:
-        """All metrics in Prometheus's text format.
+    def text(self, samples: Iterable[Sample]) -> str:
+        """Samples in Prometheus's text format."""
+        return _text(self.families, samples)
 
-        Args:
-            patience: seconds to wait for the sources; `None`: until all have answered.
-        """
-        return _text(self.families, self.samples(patience=patience))
+    def silent(self) -> list[str]:
+        """Sources that did not answer when they were asked last."""
+        return [asked.source.name for asked in self._asked if asked.error]
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """As `prometheus_client` asks for it."""
         return _metrics(self.families, self.samples())
 
     def samples(self, *, patience: float | None = PATIENCE_S) -> list[Sample]:
-        """What the sources say within so many seconds, or said a moment ago."""
+        """What the sources say, or said a moment ago.
+
+        Args:
+            patience: seconds to wait for them; `None`: until all have answered.
+        """
         with self._lock:  # two scrapes at once share the answers
             began = time.monotonic()
             for asked in self._asked:

@@ -1,0 +1,64 @@
+"""`lakehouse metrics`: what Prometheus is told."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dagster_project.cli.output import AsJson, console, print_json, progress
+from dagster_project.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster_project.metrics.exporter import Exporter
+
+app = typer.Typer(help="Metrics for Prometheus, from committed state.", no_args_is_help=True)
+# Of OpenTelemetry's exporters for Prometheus, which people look for metrics at.
+PORT = 9464
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="0 for a free one.")] = PORT,
+    host: Annotated[
+        str, typer.Option(help="Metrics have no values of events, and no password before them.")
+    ] = "127.0.0.1",
+) -> None:
+    """Serve /metrics until Ctrl-C; nothing is lost when runs end, or when this does."""
+    from dagster_project.metrics.serve import serving
+
+    with serving(_exporter(), host=host, port=port) as listening:
+        progress(f"Metrics: http://{host}:{listening}/metrics; Ctrl-C ends")
+        threading.Event().wait()
+
+
+@app.command()
+def show(as_json: AsJson = False) -> None:
+    """Print all metrics once, however long the sources take; exit with 1 if one does not answer."""
+    exporter = _exporter()
+    samples = exporter.samples(patience=None)
+    if as_json:
+        print_json(
+            [
+                {"name": family.name, "labels": dict(zip(family.labels, labels, strict=True)), "value": float(value)}
+                for family, labels, value in samples
+            ]
+        )
+    else:
+        console.print(exporter.text(samples), end="", markup=False, soft_wrap=True)
+    if exporter.silent():
+        raise typer.Exit(1)
+
+
+def _exporter() -> Exporter:
+    from functools import partial
+
+    from dagster_project.contract.loader import load_catalog
+    from dagster_project.launcher.history import failures
+    from dagster_project.metrics.exporter import Exporter
+    from dagster_project.metrics.sources import sources
+
+    settings = Settings.from_environment()
+    catalog = load_catalog(settings.contracts)
+    return Exporter(sources(catalog, settings, failures=partial(failures, settings.dagster_home)))
