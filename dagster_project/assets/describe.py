@@ -24,6 +24,8 @@ from dagster_project.naming import asset_key
 # A stale writer or a passing fault of the store starts over from the committed state; two further tries are enough
 # for a passing fault and few enough that a lasting one is seen within seconds.
 RETRIES = dg.RetryPolicy(max_retries=2, delay=1, jitter=dg.Jitter.FULL)
+# What is told of a table with each of its table partitions.
+_OF_TABLE = ("delta_version", "cache")
 
 
 def column_schema(columns: tuple[Column, ...]) -> dg.TableSchema:
@@ -189,7 +191,7 @@ def log_partitions(
     """Tell Dagster of the partitions that were touched, but for those that the run was launched for."""
     totals = partition_rows(outcome.table)
     of_run = {
-        name: value for name, value in outcome.metadata.items() if name == "delta_version" or name.startswith("cost/")
+        name: value for name, value in outcome.metadata.items() if name in _OF_TABLE or name.startswith("cost/")
     }
     for key in sorted(set(outcome.touched).difference(but), key=str):
         if key.date is not None:

@@ -17,6 +17,8 @@ PRELOADED = (
     "jsonschema",
     "kafka.net.compat",
     "kafka.protocol.consumer",
+    "pybreaker",
+    "redis",
     "s3fs",
     "sqlglot.lineage",
 )

@@ -31,10 +31,14 @@ class Cache:
 
     Args:
         locate: gives its URL, empty where there is none.
+
+    Attributes:
+        told: since when it was not available when that was last logged.
     """
 
     def __init__(self, locate: Callable[[], str], *, storage: Storage) -> None:
         self._locate = locate
+        self.told: dt.datetime | None = None
         self._known: dict[str, tuple[Redis, Breaker]] = {}
         self._prefix = "lakehouse:" + hashlib.sha256(storage.uri.encode()).hexdigest()[:_LAKE_DIGITS]
 

@@ -76,7 +76,14 @@ def publish(mart: Mart, gold: Table, *, cache: Cache) -> Published:
         reason = error.found if isinstance(error, LakehouseError) else str(error)
         since = (cache.since if cache.there else None) or dt.datetime.now(dt.UTC)
         done = replace(done, state="unavailable", since=since, reason=reason)
-        _LOGGER.warning("gold/%s is not published to the cache: %s", mart.name, reason)
+        # Once for each time that it is away: a run that follows a stream would say it twice a second, mart by mart.
+        _LOGGER.log(
+            logging.DEBUG if since == cache.told else logging.WARNING,
+            "gold/%s is not published to the cache: %s",
+            mart.name,
+            reason,
+        )
+        cache.told = since
     return replace(done, seconds=time.monotonic() - began)
 
 
