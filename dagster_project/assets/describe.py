@@ -190,9 +190,7 @@ def log_partitions(
 ) -> None:
     """Tell Dagster of the partitions that were touched, but for those that the run was launched for."""
     totals = partition_rows(outcome.table)
-    of_run = {
-        name: value for name, value in outcome.metadata.items() if name in _OF_TABLE or name.startswith("cost/")
-    }
+    of_run = {name: value for name, value in outcome.metadata.items() if name in _OF_TABLE or name.startswith("cost/")}
     for key in sorted(set(outcome.touched).difference(but), key=str):
         if key.date is not None:
             metadata = {**outcome.of_partition(key, totals), **of_run}
