@@ -6,12 +6,14 @@ import datetime as dt
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from dagster_project.alerts.journal import open_alerts
 from dagster_project.contract.model import Catalog
 from dagster_project.dashboard.board import spelled
 from dagster_project.dashboard.facts import Reason
 from dagster_project.dashboard.flow import Flow, flow
+from dagster_project.dashboard.levels import read_levels
 from dagster_project.dashboard.probe import Probe, Seen
 from dagster_project.dashboard.rates import CommitReader, rates
 from dagster_project.dashboard.tables import TableReader, Tables
@@ -19,13 +21,18 @@ from dagster_project.dashboard.topics import TopicReader
 from dagster_project.dashboard.windows import ChartReader, StateReader, window_marts
 from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
+from dagster_project.serving.cache import Cache
+from dagster_project.serving.status import status as serving_status
 from dagster_project.settings import Settings
 from dagster_project.topics.broker import Topic
 
 # How often what changes all the time is looked at, and sent: what a person still takes for live.
 EVERY_S = 2.0
-# Reasons that are named; the others are counted.
-_NAMED = 5
+# Objectives are measured each 20 s.
+_LEVELS_EVERY_S = 5.0
+# Reasons that are named, of each dataset.
+_NAMED = 8
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,18 +87,24 @@ class Watch:
             *map(specs.silver, catalog.every_version()),
             *map(specs.gold, catalog.marts),
         ]
-        self._topics = Probe("topics", TopicReader(catalog, settings=settings).read, every_s=EVERY_S)
-        self._tables = Probe("tables", TableReader(catalog, storage=storage).read, every_s=EVERY_S)
-        self._commits = Probe("commits", CommitReader(layers, storage=storage).read, every_s=EVERY_S)
-        self._windows = Probe("windows", StateReader(catalog, storage=storage).read, every_s=EVERY_S)
-        self._charts = Probe("charts", ChartReader(catalog, storage=storage).read, every_s=EVERY_S)
-        self._probes: Mapping[str, Probe[Any]] = {
-            "topics": self._topics,
-            "tables": self._tables,
-            "commits": self._commits,
-            "windows": self._windows,
-            "charts": self._charts,
-        }
+        cache = Cache.of(settings)
+
+        def every(name: str, look: Callable[[], _T], seconds: float = EVERY_S) -> Probe[_T]:
+            probe = Probe(name, look, every_s=seconds)
+            self._probes[name] = probe
+            return probe
+
+        self._probes: dict[str, Probe[Any]] = {}
+        self._topics = every("topics", TopicReader(catalog, settings=settings).read)
+        self._tables = every("tables", TableReader(catalog, storage=storage).read)
+        self._commits = every("commits", CommitReader(layers, storage=storage).read)
+        self._windows = every("windows", StateReader(catalog, storage=storage).read)
+        self._charts = every("charts", ChartReader(catalog, storage=storage, cache=cache).read)
+        self._cache = every("cache", lambda: serving_status(catalog, storage=storage, cache=cache))
+        self._alerts = every("alerts", lambda: open_alerts(storage))
+        self._levels = every(
+            "levels", lambda: read_levels(catalog, storage=storage, now=dt.datetime.now(dt.UTC)), _LEVELS_EVERY_S
+        )
         self._made: dict[str, bytes] = {}
 
     def start(self) -> None:
@@ -124,6 +137,10 @@ class Watch:
             "rates": lambda: _of(self._commits.seen, lambda commits: rates(commits, now=time.time())),
             "windows": lambda: self._windows.seen.value,
             "charts": lambda: self._charts.seen.value,
+            "cache": lambda: self._cache.seen.value,
+            "alerts": lambda: self._alerts.seen.value,
+            "levels": lambda: _of(self._levels.seen, lambda levels: levels.objectives),
+            "latency": lambda: _of(self._levels.seen, lambda levels: levels.latency),
         }
         problems: list[str] = []
         for name, make in makers.items():

@@ -13,6 +13,8 @@ from dagster_project.dashboard.census import Census
 from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
+from dagster_project.serving.cache import Cache
+from dagster_project.serving.reader import Reader, Served
 
 # As docs/windows.md has them.
 START, END, STATE, LATE, RESTATED = "window_start", "window_end", "state", "late_rows", "restated_at"
@@ -131,16 +133,6 @@ def _states(mart: Mart, counted: pl.DataFrame) -> States:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Served:
-    """Rows of a mart as of one version."""
-
-    rows: pl.DataFrame
-    version: int
-    source: str = "gold"
-    stale_since: dt.datetime | None = None
-
-
 def chart(mart: Mart, served: Served) -> Chart | None:
     """The newest windows of a mart, of which at least the newest are served; `None` if there are none."""
     rows = served.rows
@@ -201,27 +193,17 @@ def _state(rows: pl.DataFrame, starts: pl.Series) -> Iterable[str]:
 
 
 class ChartReader:
-    """Reads the newest windows of all marts of windows."""
+    """Reads the newest windows of all marts of windows: from the cache, or from Gold while that is away."""
 
-    def __init__(self, catalog: Catalog, *, storage: Storage) -> None:
+    def __init__(self, catalog: Catalog, *, storage: Storage, cache: Cache) -> None:
         self._marts = window_marts(catalog)
-        self._storage = storage
+        self._reader = Reader(storage=storage, cache=cache)
 
     def read(self) -> tuple[Chart, ...]:
         """Of each mart that has a window.
 
         Raises:
-            LakehouseError: a mart cannot be read.
+            LakehouseError: a mart can be read nowhere.
         """
-        found = (self._read(mart) for mart in self._marts)
+        found = (chart(mart, self._reader.read(mart)) for mart in self._marts)
         return tuple(item for item in found if item is not None)
-
-    def _read(self, mart: Mart) -> Chart | None:
-        gold = Table.find(specs.gold(mart), storage=self._storage)
-        if gold is None:
-            return None
-        files = gold.files()
-        if DATE_COLUMN in mart.partitioned_by:  # the hour of a chart may begin on the day before
-            files = files.filter(pl.col(DATE_COLUMN).is_in(files[DATE_COLUMN].unique().sort().tail(2).implode()))
-        rows = gold.rows(files).select(gold.spec.schema.keys()).collect(engine="in-memory")
-        return chart(mart, Served(rows=rows, version=gold.version))

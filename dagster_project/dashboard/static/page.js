@@ -179,7 +179,7 @@ function banners({ sources = {}, cache: serving, charts: shown, flow: flows }) {
   const found = [];
   const add = (key, state, head, more) => found.push(el("p", { class: `banner ${state}`, "data-key": key }, sign(state, head), " ", el("span", { class: "more" }, more)));
   const stale = staleSince(serving, shown);
-  if (stale) add("stale", "warn", `Stale since ${clock(stale)}`, "The cache is away. The figures here come from Gold itself and are right; other readers of the cache may see older ones.");
+  if (stale) add("stale", "warn", `Stale since ${clock(stale)}`, staleWords(serving, shown));
   const broker = sources.topics?.failing_since;
   if (broker) add("topics", "bad", `Lag unknown since ${clock(broker)}`, lagBefore(flows));
   for (const [name, source] of Object.entries(sources)) {
@@ -194,8 +194,14 @@ function banners({ sources = {}, cache: serving, charts: shown, flow: flows }) {
 
 function staleSince(serving, shown) {
   const times = (shown ?? []).map((item) => item.stale_since).filter(Boolean);
-  if (serving?.stale_since) times.push(serving.stale_since);
+  if (serving?.state === "unavailable" && serving.since) times.push(serving.since);
   return times.sort()[0] ?? null;
+}
+
+function staleWords(serving, shown) {
+  if ((shown ?? []).some((item) => item.stale_since && item.source === "cache")) return "Gold cannot be read. The figures come from the cache, as they were when it was filled.";
+  const what = serving?.state === "unavailable" ? "The cache does not answer." : "The cache lacks what Gold has.";
+  return `${what} The figures on this page come from Gold itself and are right; who reads the cache gets older ones, or none.`;
 }
 
 function lagBefore(flows) {
@@ -434,7 +440,7 @@ const library = new Promise((resolve, reject) => {
  * @param {{key: string, title: string, unit: string, at: number[], series: {label: string, values: (number|null)[]}[], step: number}} chart
  */
 function plot(holder, chart) {
-  const signature = JSON.stringify([chart.series.map(({ label }) => label), document.documentElement.dataset.theme ?? "", matchMedia("(prefers-color-scheme: dark)").matches]);
+  const signature = JSON.stringify([chart.series.map(({ label, values }) => [label, values.includes(null)]), document.documentElement.dataset.theme ?? "", matchMedia("(prefers-color-scheme: dark)").matches]);
   let mine = plots.get(chart.key);
   if (!mine || mine.holder !== holder) {
     const canvas = el("div", { class: "canvas", role: "img" });
@@ -472,7 +478,7 @@ function options(mine) {
     scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? high * 1.08 : 1] } },
     axes: [{ ...axis, size: 26, space: 70, values: (_, ticks) => ticks.map((tick) => minute(tick * 1000)) }, { ...axis, size: 52, space: 34, values: (_, ticks) => ticks.map((tick) => brief.format(tick)) }],
     cursor: { drag: { x: false, y: false }, points: { size: 6 } },
-    series: [{}, ...mine.chart.series.map(({ label }, index) => ({ label, stroke: css(`--s${(index % 6) + 1}`), width: 1.8, dash: DASHES[index % DASHES.length], points: { show: mine.chart.at.length < 3 }, spanGaps: false }))],
+    series: [{}, ...mine.chart.series.map(({ label, values }, index) => ({ label, stroke: css(`--s${(index % 6) + 1}`), width: 1.8, dash: DASHES[index % DASHES.length], points: { show: values.includes(null) || values.length < 3, size: 4, fill: css(`--s${(index % 6) + 1}`) }, spanGaps: false }))],
     hooks: { setCursor: [(view) => legend(mine, view.cursor.idx ?? null)] },
   };
 }
@@ -485,7 +491,7 @@ function legend(mine, index) {
     const place = index ?? newest(values);
     const value = place === -1 ? null : values[place];
     return el("li", {}, stroke(line), `${label} `, bold(value === null || value === undefined ? "–" : fine.format(value)));
-  }), chart.at.length ? el("li", { class: "soft" }, index === null ? `newest, ${chart.unit}` : `at ${minute(chart.at[index] * 1000)}, ${chart.unit}`) : null);
+  }), chart.at.length ? el("li", { class: "soft" }, index === null ? `newest, ${minute(chart.at.at(-1) * 1000)}${chart.states?.length ? ` ${chart.states.at(-1)}` : ""}, ${chart.unit}` : `at ${minute(chart.at[index] * 1000)}${chart.states?.length ? ` ${chart.states[index]}` : ""}, ${chart.unit}`) : null);
 }
 
 function stroke(line) {
@@ -540,7 +546,7 @@ function charts({ charts: shown, about: project }) {
       let holder = node.lastChild.querySelector(`[data-measure="${CSS.escape(measure.name)}"]`);
       if (!holder) node.lastChild.append((holder = el("div", { class: "plot", "data-measure": measure.name })));
       const series = measure.series.map(({ label, values }) => ({ label, values: values.map((value) => (value === null ? null : Number(value))), exact: values }));
-      plot(holder, { key, title: measure.name.replaceAll("_", " "), unit: `in a window of ${duration(item.window_s)}`, at: item.at, states: item.states, series });
+      plot(holder, { key, title: measure.name.replaceAll("_", " "), unit: `windows of ${duration(item.window_s)}`, at: item.at, states: item.states, series });
     }
   }
   for (const node of marts.values()) node.remove();
@@ -611,10 +617,19 @@ function cost({ cost: costs }) {
 function cache({ cache: serving }) {
   const body = byId("cache-body");
   if (!serving) return fill(body, empty("Not looked at yet.", ""));
-  text(byId("cache-note"), serving.address);
+  if (serving.state === "none") return fill(body, empty("No cache.", "lakehouse up starts one, or REDIS_URL names one. Until then all figures come from Gold."));
+  const state = serving.state === "available" ? sign("good", "answers") : sign("warn", `away since ${clock(serving.since)}`);
+  fill(byId("cache-note"), state, ` ${serving.address}, breaker ${serving.breaker}`);
   if (!serving.marts.length) return fill(body, empty("No mart is served.", "A mart whose contract says serve is published to the cache after each commit."));
-  const rows = serving.marts.map((item) => [item.mart, item.gold === null ? "–" : count(item.gold), item.cached === null ? "–" : count(item.cached), item.behind_s ? duration(item.behind_s) : "–", item.state === "fresh" ? sign("good", "fresh") : sign(item.state === "gone" ? "bad" : "warn", item.state)]);
-  fill(body, table({ caption: "Versions of served marts", columns: [{ label: "Mart" }, { label: "Gold", right: true }, { label: "Cache", right: true }, { label: "Behind", right: true }, { label: "State" }], rows }));
+  const version = (value) => (value < 0 ? "–" : count(value));
+  const rows = serving.marts.map((item) => [item.mart, version(item.gold), version(item.cached), count(item.rows), copyState(item, serving)]);
+  fill(body, table({ caption: "Versions of served marts", columns: [{ label: "Mart" }, { label: "In Gold", right: true }, { label: "In the cache", right: true }, { label: "Rows", right: true }, { label: "State" }], rows }));
+}
+
+function copyState(item, serving) {
+  if (item.gold < 0) return sign("idle", "not computed yet");
+  if (serving.state !== "available") return sign("warn", "read from Gold");
+  return item.current ? sign("good", "as new as Gold") : sign("warn", `behind since ${clock(item.behind_since)}`);
 }
 
 // ---- Live ----------------------------------------------------------------------------------------------------------
