@@ -19,6 +19,7 @@ from starlette.routing import Route
 from dagster_project.dashboard.access import COOKIE, SESSION_S, Access, Guard, own_site
 from dagster_project.dashboard.board import Board
 from dagster_project.dashboard.files import files
+from dagster_project.dashboard.pages import document
 from dagster_project.dashboard.viewers import Stream, Viewers
 
 # Several times what is promised; at two seconds and some kilobytes each this is still little for a server.
@@ -51,6 +52,7 @@ def application(watch: Watching, *, access: Access, board: Board, every_s: float
             Route("/static/{name}", page.static),
             Route("/api/snapshot", page.snapshot),
             Route("/api/events", page.events),
+            Route("/docs/{path:path}", page.document),
             Route("/login", page.login_form, methods=["GET"]),
             Route("/login", page.login, methods=["POST"]),
             Route("/logout", page.logout, methods=["POST"]),
@@ -99,6 +101,9 @@ class _Page:
     async def static(self, request: Request) -> Response:
         file = files().get(request.path_params["name"])
         return PlainTextResponse("no such file\n", status_code=404) if file is None else file.answer(request.headers)
+
+    async def document(self, request: Request) -> Response:
+        return await asyncio.to_thread(document, request.path_params["path"])
 
     async def snapshot(self, _: Request) -> Response:
         self._watch.wake()

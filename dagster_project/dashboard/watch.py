@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 from dagster_project.alerts.journal import open_alerts
 from dagster_project.contract.model import Catalog
+from dagster_project.cost.prices import load_prices
 from dagster_project.dashboard.board import spelled
+from dagster_project.dashboard.costs import read_costs
 from dagster_project.dashboard.facts import Reason
 from dagster_project.dashboard.flow import Flow, flow
 from dagster_project.dashboard.levels import read_levels
@@ -30,6 +32,8 @@ from dagster_project.topics.broker import Topic
 EVERY_S = 2.0
 # Objectives are measured each 20 s.
 _LEVELS_EVERY_S = 5.0
+# Each materialization adds one row, and what a day has cost changes slowly.
+_COSTS_EVERY_S = 20.0
 # Reasons that are named, of each dataset.
 _NAMED = 8
 _T = TypeVar("_T")
@@ -105,6 +109,10 @@ class Watch:
         self._levels = every(
             "levels", lambda: read_levels(catalog, storage=storage, now=dt.datetime.now(dt.UTC)), _LEVELS_EVERY_S
         )
+        prices = load_prices(settings.prices)
+        self._costs = every(
+            "costs", lambda: read_costs(storage=storage, prices=prices, now=dt.datetime.now(dt.UTC)), _COSTS_EVERY_S
+        )
         self._made: dict[str, bytes] = {}
 
     def start(self) -> None:
@@ -138,6 +146,7 @@ class Watch:
             "windows": lambda: self._windows.seen.value,
             "charts": lambda: self._charts.seen.value,
             "cache": lambda: self._cache.seen.value,
+            "cost": lambda: self._costs.seen.value,
             "alerts": lambda: self._alerts.seen.value,
             "levels": lambda: _of(self._levels.seen, lambda levels: levels.objectives),
             "latency": lambda: _of(self._levels.seen, lambda levels: levels.latency),

@@ -282,8 +282,9 @@ function outTile(out, flows) {
 }
 
 function costTile(costs) {
-  if (!costs?.usd_per_million) return tile("Cost", "", "–", "USD", "not measured yet");
-  return tile("Cost of a million events", "", dollars(costs.usd_per_million), "USD", `${count(costs.events)} events in ${costs.span}`);
+  const all = costs?.total;
+  if (!all || all.usd_per_million === null) return tile("Cost of a million events", "", "–", "USD", "not measured yet");
+  return tile("Cost of a million events", "", dollars(all.usd_per_million), "USD", `${plural(all.events, "event")} in ${costs.hours} h`, `${dollars(all.usd)} USD in all`);
 }
 
 // ---- Alerts --------------------------------------------------------------------------------------------------------
@@ -310,7 +311,7 @@ function alert(item) {
     sign(state, item.severity),
     el("p", { class: "what" }, el("b", {}, item.alert), item.scope ? ` ${item.scope}` : "", ": ", item.summary),
     el("p", { class: "when" }, `since ${when(item.since)}`),
-    el("p", { class: "links" }, el("a", { href: `/runbooks/${encodeURIComponent(item.alert)}`, target: "_blank", rel: "noopener" }, "Runbook", el("span", { class: "unseen" }, ` of ${item.alert}, in a new tab`)), el("code", {}, item.command), item.folded?.length ? `with it: ${item.folded.join(", ")}` : ""),
+    el("p", { class: "links" }, el("a", { href: `/docs/runbooks/${encodeURIComponent(item.alert)}.md`, target: "_blank", rel: "noopener" }, "Runbook", el("span", { class: "unseen" }, ` of ${item.alert}, in a new tab`)), el("code", {}, item.command), item.folded?.length ? `with it: ${item.folded.join(", ")}` : ""),
   );
 }
 
@@ -606,12 +607,17 @@ function held({ held: scopes }) {
   fill(body, table({ caption: "What the gate holds back", columns: [{ label: "Scope" }, { label: "Why" }, { label: "Rows", right: true }, { label: "Since", right: true }], rows }));
 }
 
+// Of all assets, the dearest.
+const ASSETS = 12;
+
 function cost({ cost: costs }) {
   const body = byId("cost-body");
-  if (!costs?.assets?.length) return fill(body, empty("Not measured yet.", "Each materialization records what it used; a price book turns that into dollars. lakehouse cost shows the same."));
-  text(byId("cost-note"), `${costs.span}, ${dollars(costs.usd)} USD in all`);
-  const rows = costs.assets.map((item) => [item.asset, count(item.events), `${fine.format(item.cpu_seconds)} s`, item.usd_per_million === null ? "–" : dollars(item.usd_per_million)]);
-  fill(body, table({ caption: "Cost by asset", columns: [{ label: "Asset" }, { label: "Events", right: true }, { label: "CPU", right: true }, { label: "USD per million events", right: true }], rows }));
+  if (!costs?.assets?.length) return fill(body, empty("Not measured yet.", "Each materialization records what it used, and a price book turns that into dollars; lakehouse cost shows the same."));
+  text(byId("cost-note"), `runs of the last ${costs.hours} h, ${dollars(costs.total.usd)} USD in all`);
+  const row = (item) => [item.asset, count(item.events), [el("span", {}, duration(item.cpu_seconds), item.failed ? small(sign("warn", `${count(item.failed)} failed`)) : "")], dollars(item.usd), item.usd_per_million === null ? "–" : dollars(item.usd_per_million)];
+  const columns = [{ label: "Asset" }, { label: "Events", right: true }, { label: "CPU time", right: true }, { label: "USD", right: true }, { label: "USD per million events", right: true }];
+  const rest = costs.assets.slice(ASSETS);
+  fill(body, table({ caption: "Cost by asset", columns, rows: costs.assets.slice(0, ASSETS).map(row) }), rest.length ? el("details", { "data-key": "more" }, el("summary", {}, `${plural(rest.length, "more asset")}`), table({ caption: "Cost of the other assets", columns, rows: rest.map(row) })) : null);
 }
 
 function cache({ cache: serving }) {

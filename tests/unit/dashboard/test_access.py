@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -11,6 +12,7 @@ from starlette.testclient import TestClient
 from dagster_project.dashboard.access import COOKIE, SESSION_S, Access
 from dagster_project.dashboard.app import application
 from dagster_project.dashboard.board import Board
+from dagster_project.dashboard.pages import document
 from dagster_project.errors import ConfigurationError
 
 TOKEN = "a-token-that-nobody-can-guess"
@@ -98,7 +100,7 @@ def test_strangers_see_nothing_but_the_login(shared: TestClient) -> None:
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
         assert "project" not in answer.text
     assert shared.get("/").headers["location"] == "/login"
-    assert shared.get("/runbooks/lag").headers["location"] == "/login"
+    assert shared.get("/docs/runbooks/lag.md").headers["location"] == "/login"
     assert shared.get("/login").status_code == 200
     assert shared.get("/static/page.css").status_code == 200
 
@@ -162,3 +164,20 @@ def test_a_name_that_was_given_is_known_and_an_address_is_as_good(shared: TestCl
 def test_an_old_cookie_of_another_name_is_nothing(shared: TestClient) -> None:
     shared.cookies.set(COOKIE, TOKEN)
     assert shared.get("/api/snapshot").status_code == 401
+
+
+def test_runbooks_are_pages_and_nothing_else_of_the_project_is(local: TestClient) -> None:
+    answer = local.get("/docs/runbooks/stuck-run.md")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "<h1>" in answer.text
+    for path in ("../pyproject.toml", "..%2f..%2fpyproject.toml", "screenshots.py", "nothing.md", "", "/etc/passwd"):
+        assert local.get(f"/docs/{path}").status_code == 404
+
+
+def test_a_document_runs_no_script(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# A & <b>\n\n<script>alert(1)</script> [here](javascript:alert(1)) [there](b.md)\n")
+    text = bytes(document("a.md", folder=tmp_path).body).decode()
+    assert "<script" not in text
+    assert 'href="javascript' not in text
+    assert '<a href="b.md">there</a>' in text
+    assert "<title>A &amp; &lt;b&gt;</title>" in text
