@@ -8,7 +8,6 @@ import polars as pl
 
 from dagster_project.contract.dtypes import polars_schema
 from dagster_project.contract.model import Dataset
-from dagster_project.ingest.decode import Decoder
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, keys_of
 from dagster_project.lake.specs import ERROR, RESCUED
@@ -45,6 +44,8 @@ def recover(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
     """
     if rows[RESCUED].null_count() == len(rows):
         return rows
+    from dagster_project.ingest.decode import Decoder
+
     some = rows.with_row_index(_AT).filter(pl.col(RESCUED).is_not_null())
     decoded = Decoder(dataset.columns).decode(some[RESCUED].cast(pl.Binary))
     fits = decoded[ERROR].is_null()

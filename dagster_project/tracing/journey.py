@@ -16,7 +16,6 @@ from dagster_project.lake.specs import POISON
 from dagster_project.lake.storage import Storage
 from dagster_project.tracing.arrival import ingested, late_s, produced
 from dagster_project.tracing.gone import entries
-from dagster_project.tracing.letters import letters
 from dagster_project.tracing.marts import effects
 from dagster_project.tracing.messages import MOST, messages, published_key
 from dagster_project.tracing.now import sentence
@@ -162,6 +161,8 @@ class _Teller:
         return self.witness.ask(look) or ()
 
     def _look(self, row: Row, servers: str) -> Sequence[Step]:
+        from dagster_project.tracing.letters import letters
+
         return tuple(letters(self.tables, row, self.rows, bootstrap_servers=servers))
 
 

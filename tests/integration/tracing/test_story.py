@@ -51,10 +51,10 @@ def send(lake: Lake, number: int, *, at: str, headers: dict[str, bytes] | None =
     offsets: list[int | None] = []
     producer.produce(
         lake.dataset.topic.name,
-        key=value["order_id"],
+        key=f"00000000-0000-0000-0000-{number:012d}",
         value=json.dumps(value),
         partition=PARTITION,
-        headers=headers,
+        headers=list((headers or {}).items()),
         on_delivery=lambda _, message: offsets.append(message.offset()),
     )
     assert producer.flush(PATIENCE) == 0
