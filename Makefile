@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench bench-late bench-rules bench-setup bench-skew bench-verify chaos clean contracts demo dev evolve help ledger lint live peak retail runbooks screenshots setup test tutorial
+.PHONY: bench bench-late bench-rules bench-setup bench-skew bench-trace bench-verify chaos clean contracts demo dev evolve help ledger lint live peak retail runbooks screenshots setup test tutorial
 # Byte code makes every start after the first much faster; some CI environments switch it off.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -65,6 +65,9 @@ endif
 
 bench-verify: setup ## Load ten million events and time `lakehouse verify`
 	.venv/bin/python -m benchmarks.verify
+
+bench-trace: setup ## Load ten million events and time `lakehouse trace` for each form of question
+	.venv/bin/python -m benchmarks.trace
 
 bench-rules: setup ## CPU for judging five million rows by eight rules, beside a scan of them
 	.venv/bin/python -m benchmarks.rules

@@ -1,0 +1,1 @@
+SELECT event_date, region, count(*) AS readings, sum(level) AS total FROM silver.readings GROUP BY ALL
