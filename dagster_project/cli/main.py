@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from dagster_project.cli import (
+    alerts,
     contract,
     cost,
     dashboard,
@@ -77,6 +78,7 @@ app.add_typer(loss.app, name="loss")
 app.add_typer(release.app, name="release")
 app.add_typer(serve.app, name="serve")
 app.add_typer(cost.app, name="cost")
+app.add_typer(alerts.app, name="alerts")
 app.command()(dev.dev)
 app.command()(demo.demo)
 app.command()(dashboard.dashboard)
