@@ -10,15 +10,18 @@ from dagster_project.alerts.alert import Condition
 from dagster_project.alerts.arrivals import WINDOW, Arrival
 from dagster_project.alerts.facts import FailedRun, Imbalance
 from dagster_project.alerts.probes import SLOW_S, Probe
-from dagster_project.contract.model import Dataset
+from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.ingest.horizon import Horizon
 from dagster_project.refine.holds import Hold, holds
 from dagster_project.refine.watermarks import Watermark
+from dagster_project.serving.status import Status
 from dagster_project.slo.budget import BURNING
 from dagster_project.slo.status import Objective
 
 # One broken message now and then is what dead-letter queues are for; some within two minutes are a producer.
 _POISON = 5
+# A run publishes within its own second, and a sensor each five what it could not.
+_BEHIND = dt.timedelta(seconds=30)
 # Table partitions that a summary names.
 _NAMED = 3
 
@@ -145,6 +148,31 @@ def arrived(dataset: Dataset, arrivals: Sequence[Arrival], *, now: dt.datetime) 
             severity="warning",
             command=f'lakehouse query "SELECT _rescued FROM bronze.{dataset.name} WHERE _rescued IS NOT NULL LIMIT 5"',
         )
+
+
+def served(found: Status, catalog: Catalog, *, now: dt.datetime) -> Iterator[Condition]:
+    """A cache that does not answer, or is without what Gold has."""
+    if found.state == "unavailable":
+        yield Condition(
+            alert="stale-cache",
+            summary=f"the cache at {found.address} does not answer: {found.reason}; readers get Gold's rows",
+            severity="warning",
+            command="lakehouse serve status",
+            since=found.since,
+        )
+        return
+    for copy in found.marts if found.state == "available" else ():
+        if not copy.current and copy.behind_since is not None and now - copy.behind_since > _BEHIND:
+            origin = min(catalog.origins(catalog.mart(copy.mart)), default="")
+            yield Condition(
+                alert="stale-cache",
+                scope="/".join(filter(None, (origin, copy.mart))),
+                summary=f"the cache has version {copy.cached} of {copy.mart}, Gold has had version {copy.gold} since "
+                f"{copy.behind_since:%Y-%m-%d %H:%M:%S} UTC",
+                severity="warning",
+                command="lakehouse serve status",
+                since=copy.behind_since,
+            )
 
 
 def failed(runs: Iterable[FailedRun]) -> Iterator[Condition]:

@@ -21,12 +21,15 @@ from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine.watermarks import watermarks
+from dagster_project.serving.cache import Cache
+from dagster_project.serving.status import status as served
 from dagster_project.slo.status import status
 
 # What is looked at together, and so is unknown together.
 _BUDGETS = frozenset({"lag", "slo-burn"})
 _ARRIVALS = frozenset({"poison-rate", "schema-drift"})
 _REGIONS = frozenset({"breaker-open", "silent-region"})
+_SERVED = frozenset({"stale-cache"})
 _LOSSES = frozenset({"time-to-loss"})
 # Tables that are opened at once, as a store answers in tens of milliseconds.
 _OPENED_AT_ONCE = 16
@@ -47,7 +50,9 @@ class Look:
     store_up: bool
 
 
-def look(catalog: Catalog, *, storage: Storage, servers: Callable[[], str], facts: Facts, now: dt.datetime) -> Look:
+def look(
+    catalog: Catalog, *, storage: Storage, servers: Callable[[], str], cache: Cache, facts: Facts, now: dt.datetime
+) -> Look:
     """Look at everything, side by side; takes no longer than two time-outs of 5 s, whatever hangs.
 
     Args:
@@ -63,6 +68,7 @@ def look(catalog: Catalog, *, storage: Storage, servers: Callable[[], str], fact
     questions: list[tuple[str, frozenset[str], Callable[[], Seen]]] = [
         ("budgets", _BUDGETS, lambda: _budgets(catalog, storage, now)),
         ("datasets", _ARRIVALS | _REGIONS, lambda: _datasets(catalog, storage, now)),
+        ("served", _SERVED, lambda: _served(catalog, storage, cache, now)),
         ("losses", _LOSSES, lambda: _losses(catalog, storage, servers()) if kafka.up else Seen.nothing(_LOSSES)),
     ]
     asked = [
@@ -96,6 +102,11 @@ def _dagsters(facts: Facts) -> Seen:
 
 def _budgets(catalog: Catalog, storage: Storage, now: dt.datetime) -> Seen:
     return Seen(conditions=tuple(conditions.budgets(status(catalog, storage=storage, now=now))))
+
+
+def _served(catalog: Catalog, storage: Storage, cache: Cache, now: dt.datetime) -> Seen:
+    found = served(catalog, storage=storage, cache=cache)
+    return Seen(conditions=tuple(conditions.served(found, catalog, now=now)))
 
 
 def _losses(catalog: Catalog, storage: Storage, servers: str) -> Seen:

@@ -24,6 +24,7 @@ from dagster_project.contract.model import Catalog
 from dagster_project.contract.publishing import APPEND_ONLY
 from dagster_project.errors import ConfigurationError
 from dagster_project.naming import asset_key, check_name
+from dagster_project.resources.cache import CacheResource
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors.accounting import verify_job_name
@@ -53,13 +54,15 @@ def alerts_sensor(catalog: Catalog, *, settings: Settings) -> dg.SensorDefinitio
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
-    def alerts(context: dg.SensorEvaluationContext, kafka: KafkaResource, lake: LakeResource) -> dg.SensorResult:
-        now = dt.datetime.now(dt.UTC)
+    def alerts(
+        context: dg.SensorEvaluationContext, kafka: KafkaResource, lake: LakeResource, cache: CacheResource
+    ) -> dg.SensorResult:
+        now = _now()
         storage = lake.storage()
         runs = _failed(context.instance, jobs, since=now - _BACK)
         imbalances, checking = _imbalances(context.instance, checks)
         facts = Facts(runs=runs, imbalances=imbalances, checking=checking)
-        found = look(catalog, storage=storage, servers=kafka.bootstrap, facts=facts, now=now)
+        found = look(catalog, storage=storage, servers=kafka.bootstrap, cache=cache.cache(), facts=facts, now=now)
         config, problem = _config(settings)
         report = watch(
             found.seen,
@@ -76,6 +79,10 @@ def alerts_sensor(catalog: Catalog, *, settings: Settings) -> dg.SensorDefinitio
         return dg.SensorResult(skip_reason=text, cursor=_spelled(report.memory))
 
     return alerts
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
 
 
 def _config(settings: Settings) -> tuple[Config, list[str]]:

@@ -24,6 +24,8 @@ from dagster_project.contract.quality import Breaker
 from dagster_project.errors import LakeError, ServiceError
 from dagster_project.ingest.horizon import Horizon
 from dagster_project.lake.storage import Storage
+from dagster_project.serving.cache import Cache
+from dagster_project.serving.status import Copy, Status
 from dagster_project.slo.status import Objective
 from tests.unit.alerts.platform import START
 from tests.unit.lakes import Lake, reading
@@ -54,11 +56,16 @@ def no_broker() -> str:
     raise ServiceError("no Kafka broker", remedy="start one")
 
 
+def no_cache(lake: Lake) -> Cache:
+    return Cache(lambda: "", storage=lake.storage)
+
+
 def seen(lake: Lake, *, now: dt.datetime | None = None, facts: Facts | None = None) -> list[Condition]:
     found = look.look(
         lake.catalog,
         storage=lake.storage,
         servers=no_broker,
+        cache=no_cache(lake),
         facts=facts or Facts(),
         now=now or dt.datetime.now(dt.UTC),
     )
@@ -166,6 +173,21 @@ def test_budgets() -> None:
     assert ids(list(conditions.budgets([replace(OBJECTIVE, burning=True)]))) == ["slo-burn orders/lag_seconds"]
 
 
+def test_what_is_served(catalog: Catalog) -> None:
+    copy = Copy(mart="levels", gold=7, cached=6, current=False, behind_since=START)
+    whole = replace(copy, current=True, cached=7, behind_since=None)
+    found = Status(
+        address="redis://cache:6379", state="available", breaker="closed", since=None, reason="", marts=(copy, whole)
+    )
+    assert list(conditions.served(found, catalog, now=START + dt.timedelta(seconds=10))) == []
+    (behind,) = conditions.served(found, catalog, now=START + dt.timedelta(minutes=1))
+    assert (str(behind.id), behind.since) == ("stale-cache readings/levels", START)
+    assert "version 6 of levels, Gold has had version 7" in behind.summary
+    away = replace(found, state="unavailable", reason="refused", breaker="open", since=START)
+    assert ids(list(conditions.served(away, catalog, now=START))) == ["stale-cache"]
+    assert list(conditions.served(replace(found, state="none"), catalog, now=START + dt.timedelta(hours=1))) == []
+
+
 def test_losses() -> None:
     soon = replace(HORIZON, state="soon", seconds=600.0, found="ingest does not keep up", to_do="see why")
     lost = replace(HORIZON, state="lost", dataset="payments")
@@ -191,14 +213,23 @@ def test_what_dagster_knows(lake: Lake) -> None:
 
 def test_a_dead_broker_hides_only_what_it_is_asked_for(lake: Lake) -> None:
     lake.arrive(reading(0, "a"))
-    found = look.look(lake.catalog, storage=lake.storage, servers=no_broker, facts=Facts(checking=True), now=START)
+    found = look.look(
+        lake.catalog,
+        storage=lake.storage,
+        servers=no_broker,
+        cache=no_cache(lake),
+        facts=Facts(checking=True),
+        now=START,
+    )
     assert ids(list(found.seen.conditions)) == ["broker-down"]
     assert found.seen.unknown == {"time-to-loss", "ledger-imbalance"}
 
 
 def test_a_dead_store_hides_what_is_in_it(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Storage, "filesystem", lambda self: 1 / 0)
-    found = look.look(lake.catalog, storage=lake.storage, servers=no_broker, facts=Facts(), now=START)
+    found = look.look(
+        lake.catalog, storage=lake.storage, servers=no_broker, cache=no_cache(lake), facts=Facts(), now=START
+    )
     assert not found.store_up
     assert set(ids(list(found.seen.conditions))) == {"broker-down", "store-down"}
     of_stores_and_dagster = {"broker-down", "store-down", "slow-store", "failed-run", "ledger-imbalance", "stale-cache"}
@@ -217,7 +248,9 @@ def test_a_store_that_hangs_is_down_and_not_asked_again_meanwhile(lake: Lake, mo
     monkeypatch.setattr(probes, "store", hangs)
     for _ in range(3):
         began = time.monotonic()
-        found = look.look(lake.catalog, storage=lake.storage, servers=no_broker, facts=Facts(), now=START)
+        found = look.look(
+            lake.catalog, storage=lake.storage, servers=no_broker, cache=no_cache(lake), facts=Facts(), now=START
+        )
         assert not found.store_up
         assert time.monotonic() - began < 5
     assert len(asked) == 1
@@ -232,7 +265,14 @@ def test_a_table_that_cannot_be_read_hides_no_other(lake: Lake, monkeypatch: pyt
 
     monkeypatch.setattr(look, "watermarks", broken)
     lake.refine()
-    found = look.look(lake.catalog, storage=lake.storage, servers=no_broker, facts=Facts(), now=dt.datetime.now(dt.UTC))
+    found = look.look(
+        lake.catalog,
+        storage=lake.storage,
+        servers=no_broker,
+        cache=no_cache(lake),
+        facts=Facts(),
+        now=dt.datetime.now(dt.UTC),
+    )
     assert "poison-rate readings" in ids(list(found.seen.conditions))
     assert "poison-rate" not in found.seen.unknown
 

@@ -18,6 +18,7 @@ from dagster_project.alerts.watch import local_path
 from dagster_project.checks import accounting
 from dagster_project.contract.model import Catalog
 from dagster_project.definitions import build
+from dagster_project.resources.cache import CacheResource
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors import alerts as sensors
@@ -28,14 +29,10 @@ from tests.unit.lakes import Lake, reading
 NOBODY = "127.0.0.1:1"
 
 
-class Clock(dt.datetime):
+class Clock:
     """Time that a test moves on."""
 
     moment = dt.datetime.now(dt.UTC)
-
-    @classmethod
-    def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:  # pyright: ignore[reportIncompatibleMethodOverride] as the sensor asks
-        return cls.moment
 
 
 @pytest.fixture
@@ -57,12 +54,19 @@ def instance() -> Iterator[dg.DagsterInstance]:
 class Ticks:
     """Ticks of the sensor, each with the cursor of the one before."""
 
-    def __init__(self, repository: dg.RepositoryDefinition, lake: Lake, instance: dg.DagsterInstance) -> None:
+    def __init__(
+        self, repository: dg.RepositoryDefinition, lake: Lake, instance: dg.DagsterInstance, home: Path
+    ) -> None:
         self._repository, self._lake, self._instance = repository, lake, instance
+        self._cache = CacheResource(home=str(home), uri=lake.storage.uri)
         self.cursor: str | None = None
 
     def __call__(self) -> str:
-        resources = {"lake": LakeResource(uri=self._lake.storage.uri), "kafka": KafkaResource(servers=NOBODY)}
+        resources = {
+            "lake": LakeResource(uri=self._lake.storage.uri),
+            "kafka": KafkaResource(servers=NOBODY),
+            "cache": self._cache,
+        }
         context = dg.build_sensor_context(
             self._instance, cursor=self.cursor, resources=resources, repository_def=self._repository
         )
@@ -78,11 +82,26 @@ class Ticks:
 
 @pytest.fixture
 def tick(
-    repository: dg.RepositoryDefinition, lake: Lake, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    repository: dg.RepositoryDefinition,
+    lake: Lake,
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Ticks:
     Clock.moment = dt.datetime.now(dt.UTC)
-    monkeypatch.setattr(sensors.dt, "datetime", Clock)
-    return Ticks(repository, lake, instance)
+    monkeypatch.setattr(sensors, "_now", lambda: Clock.moment)
+    return Ticks(repository, lake, instance, settings.home)
+
+
+def answer(patch: pytest.MonkeyPatch) -> None:
+    """There is a broker, and it has nothing to say of topics."""
+    patch.setattr("dagster_project.alerts.probes.registered", lambda *_, **__: ("a cluster", frozenset({1})))
+    patch.setattr("dagster_project.alerts.look.horizons", lambda *_, **__: [])
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch)
 
 
 def test_a_dead_broker_is_told_once_and_resolved(
@@ -96,7 +115,7 @@ def test_a_dead_broker_is_told_once_and_resolved(
         assert tick() == "broker-down: new; 1 open: broker-down"
         assert [alert.alert for alert in open_alerts(lake.storage)] == ["broker-down"]
         assert tick() == "1 open: broker-down"
-        monkeypatch.setattr("dagster_project.alerts.probes.registered", lambda *_, **__: ("a cluster", frozenset({1})))
+        answer(monkeypatch)
         Clock.moment += dt.timedelta(seconds=10)
         tick()
         Clock.moment += QUIET
@@ -105,28 +124,22 @@ def test_a_dead_broker_is_told_once_and_resolved(
     assert json.loads(local_path(settings.home).read_text())["unsaved"] == []
 
 
-@pytest.fixture
-def broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broker that answers, and has nothing to say of topics."""
-    monkeypatch.setattr("dagster_project.alerts.probes.registered", lambda *_, **__: ("a cluster", frozenset({1})))
-    monkeypatch.setattr("dagster_project.alerts.look.horizons", lambda *_, **__: [])
-
-
 @pytest.mark.usefixtures("broker")
 def test_work_whose_run_has_failed_and_is_then_done_by_another_job(
     tick: Ticks, repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, lake: Lake
 ) -> None:
-    def run(job: str, servers: str = NOBODY) -> None:
-        resources = {"lake": LakeResource(uri=lake.storage.uri), "kafka": KafkaResource(servers=servers)}
-        repository.get_job(job).execute_in_process(instance=instance, raise_on_error=False, resources=resources)
+    def catch_up() -> None:
+        resources = {"lake": LakeResource(uri=lake.storage.uri)}
+        job = repository.get_job("catch_up_readings")
+        job.execute_in_process(instance=instance, raise_on_error=False, resources=resources)
 
     lake.arrive(reading(0, "a", level=1))
     path = Path(lake.storage.uri) / "bronze" / "readings"
     (parquet,) = path.rglob("*.parquet")
     content = parquet.read_bytes()
     parquet.write_bytes(b"broken")
-    run("catch_up_readings")
-    Clock.moment += KINDS["failed-run"].hold
+    catch_up()
+    Clock.moment = dt.datetime.now(dt.UTC) + KINDS["failed-run"].hold
     tick()
     (found,) = open_alerts(lake.storage)
     assert str(found.id) == "failed-run readings/refine"
@@ -134,8 +147,7 @@ def test_work_whose_run_has_failed_and_is_then_done_by_another_job(
     (record,) = instance.get_run_records()
     assert found.correlation_id == record.dagster_run.run_id
     parquet.write_bytes(content)
-    run("catch_up_readings")
-    Clock.moment += dt.timedelta(seconds=10)
+    catch_up()
     tick()
     Clock.moment += QUIET
     assert tick() == "failed-run readings/refine: resolved"
