@@ -16,10 +16,8 @@ _LOCK = threading.Lock()
 _COUNTS: Counter[str] = Counter()
 # Listings come in pages of so many names.
 _PAGE = 1000
-# A scan asks for the end of a file, its statistics and then its columns; measured against an S3 server.
-SCAN_REQUESTS = 3
-# To open a table delta-rs lists its log, looks for the last checkpoint and reads it; commits since then come beside it.
-OPEN_REQUESTS = 3
+# A scan asks for the end of a file and then for its columns; of an S3 server it asked 1 to 2 times for each small file.
+_SCAN_REQUESTS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +92,11 @@ def listed(names: int) -> None:
     _count(requests_put=max(1, -(-names // _PAGE)))
 
 
+def opened(commits: int) -> None:
+    """Count what delta-rs asks for: a list of the log, the mark of its last checkpoint, and so many commits since then."""
+    _count(requests_put=1, requests_get=1 + commits)
+
+
 def checkpointed() -> None:
     """Count a checkpoint and the mark that leads to it, of unknown size."""
     _count(objects_out=2, requests_put=2)
@@ -101,7 +104,7 @@ def checkpointed() -> None:
 
 def scanned(files: int, size: int) -> None:
     """Count files that a scan will read."""
-    _count(bytes_in=size, objects_in=files, requests_get=files * SCAN_REQUESTS)
+    _count(bytes_in=size, objects_in=files, requests_get=files * _SCAN_REQUESTS)
 
 
 def removed(size: int) -> None:

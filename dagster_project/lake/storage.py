@@ -50,7 +50,9 @@ class Storage:
         """The file system for reading commits and checking access; listings are never cached, as other writers exist."""
         if not self.uri.startswith("s3://"):
             return fsspec.filesystem("file", auto_mkdir=True)
-        return fsspec.filesystem("s3", use_listings_cache=False)
+        # With more at a time, each read would first ask how long the file is, and list the folder where there is none: of these
+        # there are many, for whoever looks for a table's next commit mostly finds that there is none yet.
+        return fsspec.filesystem("s3", use_listings_cache=False, max_concurrency=1)
 
     def create(self, path: str, content: bytes) -> None:
         """Write a file that must not be there yet, whole or not at all.

@@ -206,11 +206,11 @@ class Table:
             if delta is None:
                 options = dict(self._storage.options) or None
                 delta = DeltaTable(self.uri, version=self.version, storage_options=options)
-                meter.asked(meter.OPEN_REQUESTS + self.version % _CHECKPOINT_EVERY)
+                meter.opened(self.version % _CHECKPOINT_EVERY + 1)
                 self._check(delta.protocol())
                 self._delta = delta
             elif delta.version() != self.version:
-                meter.asked(meter.OPEN_REQUESTS + self.version - delta.version())
+                meter.opened(self.version - delta.version())
                 delta.update_incremental()
                 if delta.version() != self.version:  # other writers have gone on since
                     delta.load_as_version(self.version)
