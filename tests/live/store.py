@@ -241,15 +241,14 @@ def _unchunked(body: bytes) -> bytes:
 
 
 @contextmanager
-def store() -> Generator[Store]:
-    """Run a server on a free port, in a thread of its own."""
+def store(found: Store | None = None) -> Generator[Store]:
+    """Run a server in a thread of its own: a new one on a free port, or one that ran before, with all that it had."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="store", daemon=True)
     thread.start()
-    found = Store()
-    server = asyncio.run_coroutine_threadsafe(
-        asyncio.start_server(found.serve, LOOPBACK, 0, limit=_HEAD), loop
-    ).result()
+    found = found or Store()
+    start = asyncio.start_server(found.serve, LOOPBACK, found.port, limit=_HEAD)
+    server = asyncio.run_coroutine_threadsafe(start, loop).result()
     found.port = server.sockets[0].getsockname()[1]
     try:
         yield found

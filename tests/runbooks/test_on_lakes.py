@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,4 +14,5 @@ from tests.runbooks.rehearsal import rehearse
 
 @pytest.mark.parametrize("name", STATES)
 def test_the_page_leads_out_of_the_state_that_it_describes(name: str, tmp_path: Path) -> None:
-    rehearse(runbooks()[name], STATES[name](tmp_path))
+    with ExitStack() as stack:
+        rehearse(runbooks()[name], STATES[name](tmp_path, stack))
