@@ -108,7 +108,7 @@ def tag_run(
     if tags and len(set(named)) == 1:
         tags["lakehouse/correlation_id"] = next(iter(named))
     if tags:
-        context.instance.add_run_tags(context.run_id, tags)
+        context.instance.add_run_tags(context.run.run_id, tags)
 
 
 def by_hand(context: dg.AssetExecutionContext, *, whole: bool = False) -> bool:

@@ -112,8 +112,6 @@ class Cache:
 def _connect(url: str, *, namespace: str) -> tuple[Redis, Breaker]:
     # Imported late: a tenth of a second, and where there is no cache nobody needs it.
     from redis import Redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
 
     from dagster_project.serving.breaker import Breaker
 
@@ -121,7 +119,6 @@ def _connect(url: str, *, namespace: str) -> tuple[Redis, Breaker]:
         url,
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),  # trying again is the breaker's
         protocol=2,  # a connection is ready without a further question
         driver_info=None,  # as above
     )

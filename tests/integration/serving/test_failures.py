@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from dagster_project.errors import CacheError
 from dagster_project.lake.keys import Key
@@ -100,6 +101,7 @@ def test_a_dead_cache_costs_nothing_and_is_filled_when_it_is_back(server: Settin
     assert status(lake.catalog, storage=lake.storage, cache=cache).state == "unavailable"
 
     service.revive(server, report=print)
+    shared = f"{cache.key('', '').partition(':{')[0]}:pybreaker:state"
 
     def healed() -> bool:
         try:
@@ -112,6 +114,7 @@ def test_a_dead_cache_costs_nothing_and_is_filled_when_it_is_back(server: Settin
     found = reader.read(lake.mart)
     assert (found.stale_since, found.version) == (None, lake.gold.version)
     assert found.rows.equals(gone.rows)
+    assert cache.ask(lambda client: client.get(shared)) == b"closed"  # in the cache again, for all
     said = status(lake.catalog, storage=lake.storage, cache=cache)
     assert (said.state, said.breaker, said.since, [copy.current for copy in said.marts]) == (
         "available",
@@ -154,6 +157,31 @@ def test_a_connection_that_hangs_half_way_costs_one_time_out(server: Settings, l
     assert done.state == "unavailable"
     assert done.seconds < ONE_TIMEOUT_S
     until(lambda: publish(lake.mart, lake.gold, cache=cache).state in {"published", "current"})
+
+
+def test_one_that_hangs_while_it_works_is_asked_nothing_more(
+    server: Settings, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, process = cache_of(server, lake), pid(server)
+    asked: list[str] = []
+    whole = Redis.execute_command
+
+    def execute(client: Redis, *arguments: Any, **more: Any) -> Any:
+        asked.append(str(arguments[0]))
+        return whole(client, *arguments, **more)
+
+    def work(client: Redis) -> Any:
+        os.kill(process, signal.SIGSTOP)
+        asked.clear()
+        return client.ping()
+
+    monkeypatch.setattr(Redis, "execute_command", execute)
+    try:
+        with pytest.raises(CacheError, match="does not answer: Timeout"):
+            cache.ask(work)
+    finally:
+        os.kill(process, signal.SIGCONT)
+    assert asked == ["PING"]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
