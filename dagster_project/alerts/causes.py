@@ -34,7 +34,8 @@ class Edge:
 
 
 _LAG = frozenset({"lag_records", "lag_seconds"})
-_LATE = frozenset({"freshness", "latency_p50", "latency_p95", "latency_p99"})
+_LATENCY = frozenset({"latency_p50", "latency_p95", "latency_p99"})
+_LATE = _LATENCY | {"freshness"}
 
 EDGES: tuple[Edge, ...] = (
     # Without a broker nothing is read, and nobody can say where an offset is.
@@ -55,8 +56,9 @@ EDGES: tuple[Edge, ...] = (
     Edge(cause="slow-store", effect="stale-cache"),
     # One region.
     Edge(cause="silent-region", effect="slo-burn", shared=2, objectives=frozenset({"freshness"})),
-    Edge(cause="breaker-open", effect="slo-burn", shared=2, objectives=_LATE | {"completeness"}),
-    # One dataset.
+    Edge(cause="breaker-open", effect="slo-burn", shared=2, objectives=frozenset({"freshness", "availability"})),
+    # One dataset: latency and completeness are of all of its regions.
+    Edge(cause="breaker-open", effect="slo-burn", shared=1, objectives=_LATENCY | {"completeness"}),
     Edge(cause="poison-rate", effect="slo-burn", shared=1, objectives=frozenset({"completeness"})),
     Edge(cause="ledger-imbalance", effect="failed-run", shared=1),
     Edge(cause="ledger-imbalance", effect="slo-burn", shared=1, objectives=frozenset({"completeness"})),

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from dagster_project.alerts.alert import Alert, Condition, Id, correlation
 from dagster_project.alerts.causes import root
-from dagster_project.alerts.kinds import KINDS, QUIET, REPEAT
+from dagster_project.alerts.kinds import AWAY, KINDS, QUIET, REPEAT
 
+_BURN = "slo-burn"
 _SEVERITIES = ("warning", "critical")
 
 
@@ -46,10 +47,14 @@ class Memory:
     Attributes:
         held: what is wrong and not raised, since when it was seen.
         clear: what is raised and no longer wrong, since when.
+        looked_at: when somebody looked last.
+        blind_until: until then burn rates are full of moments that nobody measured.
     """
 
     held: Mapping[Id, dt.datetime] = field(default_factory=dict)
     clear: Mapping[Id, dt.datetime] = field(default_factory=dict)
+    looked_at: dt.datetime | None = None
+    blind_until: dt.datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,20 @@ class Decision:
 
     transitions: tuple[Alert, ...]
     memory: Memory
+
+
+def sighted(seen: Seen, memory: Memory, now: dt.datetime) -> tuple[Seen, Memory]:
+    """What was seen, without burn rates where the machine was away, or the daemon: all of them burn then, and for that alone.
+
+    What nobody measured counts as bad, and rightly so: the budgets show it. Raising it for each objective helps nobody.
+    """
+    away = memory.looked_at is not None and now - memory.looked_at > AWAY
+    until = now + KINDS[_BURN].aftermath if away else memory.blind_until
+    memory = replace(memory, looked_at=now, blind_until=until if until is not None and until > now else None)
+    if memory.blind_until is None:
+        return seen, memory
+    conditions = tuple(condition for condition in seen.conditions if condition.alert != _BURN)
+    return Seen(conditions=conditions, unknown=seen.unknown | {_BURN}), memory
 
 
 def decide(known: Iterable[Alert], seen: Seen, memory: Memory, now: dt.datetime) -> Decision:
@@ -95,7 +114,8 @@ def decide(known: Iterable[Alert], seen: Seen, memory: Memory, now: dt.datetime)
     over = {alert.id for alert in transitions if not alert.is_open}
     return Decision(
         transitions=tuple(transitions),
-        memory=Memory(
+        memory=replace(
+            memory,
             held={id_: seen_at for id_, seen_at in held.items() if id_ not in due},
             clear={id_: seen_at for id_, seen_at in clear.items() if id_ not in over},
         ),

@@ -81,5 +81,7 @@ KINDS: Mapping[str, Kind] = {
 QUIET = dt.timedelta(seconds=60)
 # Whoever takes over a shift of eight hours hears of each open alert once at least.
 REPEAT = dt.timedelta(hours=4)
+# Of an hour so much is what has the budget of a target of 99 % burn at 14.4, which is when a person is called.
+AWAY = dt.timedelta(minutes=8)
 # How long an alert that is over may still explain others.
 LINGER = max(kind.aftermath for kind in KINDS.values())

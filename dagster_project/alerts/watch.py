@@ -11,7 +11,7 @@ from dagster_project.alerts import journal, local
 from dagster_project.alerts.alert import Alert
 from dagster_project.alerts.book import Book, Progress
 from dagster_project.alerts.config import Config
-from dagster_project.alerts.decide import Memory, Seen, decide
+from dagster_project.alerts.decide import Memory, Seen, decide, sighted
 from dagster_project.alerts.deliver import Wanted, deliver, troubles
 from dagster_project.alerts.local import Local
 from dagster_project.contract.model import Catalog
@@ -55,6 +55,7 @@ def watch(
         path: of the file that stands in for it.
     """
     desk = _Desk(storage=storage, path=path, sinks=tuple(config.sinks))
+    seen, memory = sighted(seen, memory, now)
     decision = decide(desk.book.alerts, seen, memory, now)
     try:
         own = desk.write(decision.transitions, {})
@@ -68,6 +69,10 @@ def watch(
         except StaleCursorError as error:  # whoever told the same sink has said so; the receiver knows the key
             notes.append(error.found)
     notes += troubles(desk.book.sinks)
+    if memory.blind_until is not None:
+        notes.append(
+            f"nobody looked for a while, which burn rates count as bad: none is raised until {memory.blind_until:%H:%M} UTC"
+        )
     if desk.storage is None:
         notes.append(f"the lake does not answer: what is decided is kept in {path}, until it does")
     return Report(memory=decision.memory, transitions=own, open=desk.book.open, notes=tuple(notes))

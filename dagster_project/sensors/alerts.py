@@ -215,15 +215,21 @@ def _imbalances(
 
 def _remembered(cursor: str | None) -> Memory:
     found = json.loads(cursor) if cursor else {}
-    return Memory(**{name: _moments(found.get(name, [])) for name in ("held", "clear")})
+    held, clear = (_moments(found.get(name, [])) for name in ("held", "clear"))
+    looked_at, blind_until = (_moment(found.get(name)) for name in ("looked_at", "blind_until"))
+    return Memory(held=held, clear=clear, looked_at=looked_at, blind_until=blind_until)
 
 
 def _moments(rows: list[list[str]]) -> dict[Id, dt.datetime]:
     return {Id(alert, scope): dt.datetime.fromisoformat(at) for alert, scope, at in rows}
 
 
+def _moment(text: str | None) -> dt.datetime | None:
+    return None if text is None else dt.datetime.fromisoformat(text)
+
+
 def _spelled(memory: Memory) -> str:
     parts = {"held": memory.held, "clear": memory.clear}
-    return json.dumps(
-        {name: [[*id_, at.isoformat()] for id_, at in sorted(found.items())] for name, found in parts.items()}
-    )
+    rows = {name: [[*id_, at.isoformat()] for id_, at in sorted(found.items())] for name, found in parts.items()}
+    moments = {"looked_at": memory.looked_at, "blind_until": memory.blind_until}
+    return json.dumps(rows | {name: at.isoformat() for name, at in moments.items() if at is not None})

@@ -191,4 +191,9 @@ def test_the_cause_graph_reaches_the_first_cause() -> None:
     assert root(burn, active) == Id("broker-down", "")
     assert root(burn, active - {Id("broker-down", "")}) == Id("failed-run", "orders/ingest")
     assert root(burn, {burn, Id("lag", "payments")}) == burn
+    held = Id("breaker-open", "orders/eu")
+    for scope in ("orders/completeness", "orders/latency_p95", "orders/eu/freshness"):
+        assert root(Id("slo-burn", scope), {held}) == held
+    for scope in ("orders/us/freshness", "payments/completeness", "orders/lag_seconds"):
+        assert root(Id("slo-burn", scope), {held}) != held
     assert root(Id("lag", "orders"), {Id("failed-run", "payments/ingest")}) == Id("lag", "orders")

@@ -17,6 +17,7 @@ from dagster_project.alerts.config import Config, Route
 from dagster_project.alerts.decide import Memory, Seen
 from dagster_project.alerts.deliver import LEASE
 from dagster_project.alerts.journal import history, open_alerts
+from dagster_project.alerts.kinds import AWAY, KINDS
 from dagster_project.alerts.message import Message
 from dagster_project.alerts.sink import Sink
 from dagster_project.alerts.watch import Report, watch
@@ -352,3 +353,22 @@ def test_days_of_rows_are_not_read_to_know_what_is_open(post: Post) -> None:
     assert ids(book.alerts) == ["lag readings"]
     assert book.sinks == {"inbox": Progress(told=7)}
     assert table.rows().select(pl.len()).collect().item() == 7
+
+
+def test_after_an_absence_burn_rates_raise_nothing_for_what_nobody_measured(post: Post, inbox: Inbox) -> None:
+    burn, poison = condition("slo-burn", "readings/lag_seconds"), condition("poison-rate", "readings")
+    old = replace(condition("slo-burn", "readings/eu/freshness"), since=START - dt.timedelta(hours=1))
+    post.look(old)
+    post.now += AWAY + TICK
+    for _ in range(30):
+        post.look(burn, poison)
+    report = post.look(burn, poison)
+    assert "none is raised until" in report.notes[0]
+    assert inbox.told() == [("slo-burn readings/eu/freshness", "new"), ("poison-rate readings", "new")]
+    for _ in range(round(KINDS["slo-burn"].aftermath / TICK)):
+        post.look(burn, poison)
+    assert post.look(burn, poison).notes == ()
+    assert inbox.told()[2:] == [
+        ("slo-burn readings/eu/freshness", "resolved"),
+        ("slo-burn readings/lag_seconds", "new"),
+    ]
