@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench bench-late bench-rules bench-setup bench-skew bench-trace bench-verify chaos clean contracts demo dev evolve help ledger lint live peak retail runbooks screenshots setup test tutorial
+.PHONY: bench bench-late bench-rules bench-setup bench-skew bench-trace bench-verify bench-viewers chaos clean contracts demo dev evolve help ledger lint live peak retail runbooks screenshots setup test tutorial
 # Byte code makes every start after the first much faster; some CI environments switch it off.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -77,6 +77,9 @@ bench-skew: setup ## Marts over ROWS=3000000 page views with 30 % in one key, be
 
 bench-late: setup ## One late row in 30 days of VIEWS=100000 page views a day and 5 regions: what the marts compute, beside all of them
 	.venv/bin/python -m benchmarks.late --views $(or $(VIEWS),100000)
+
+bench-viewers: setup ## What it costs ingest that VIEWERS=200 people watch the live page for SECONDS=60; a browser's first look
+	.venv/bin/python -m benchmarks.viewers --viewers $(or $(VIEWERS),200) --seconds $(or $(SECONDS),60)
 
 bench-setup: setup ## Install what the benchmark's peers need, once: .venv-bench, Spark's jars
 	@bash benchmarks/peers/setup.sh

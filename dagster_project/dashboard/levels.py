@@ -76,8 +76,10 @@ def latency(rows: pl.DataFrame, dataset: str | None) -> Latency | None:
     Args:
         rows: `at, dataset, objective, value` of latencies.
     """
+    if dataset is None:
+        return None
     own = rows.filter(pl.col("dataset") == dataset).sort("at")
-    if own.is_empty() or dataset is None:
+    if own.is_empty():
         return None
     moments = own["at"].unique(maintain_order=True)
     lines: list[Line] = []

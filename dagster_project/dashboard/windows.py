@@ -18,7 +18,7 @@ from dagster_project.serving.reader import Reader, Served
 
 # As docs/windows.md has them.
 START, END, STATE, LATE, RESTATED = "window_start", "window_end", "state", "late_rows", "restated_at"
-# Windows of a chart: an hour of minutes.
+# Steps of a chart: an hour of minutes.
 _WINDOWS = 60
 # Lines of a chart that can be told from one another.
 _SERIES = 6
@@ -138,14 +138,15 @@ def chart(mart: Mart, served: Served) -> Chart | None:
     rows = served.rows
     if rows.is_empty():
         return None
-    starts = rows[START].unique().sort().tail(_WINDOWS)
-    rows = rows.filter(pl.col(START).is_in(starts.implode()))
+    assert mart.window is not None
+    # By time and not by number: where nothing happened there is no window, and a line across would say that there was one.
+    rows = rows.filter(pl.col(START) > pl.col(START).max() - _WINDOWS * mart.window)
+    starts = rows[START].unique().sort()
     dimensions = [name for name in mart.merge_key if name not in {DATE_COLUMN, START}]
     label = pl.concat_str(dimensions, separator=" · ") if dimensions else pl.lit("all")
     rows = rows.with_columns(label.alias("_label"))
     labels = _largest(rows)
     length = rows.select((pl.col(END) - pl.col(START)).dt.total_seconds().max()).item() if END in rows.columns else None
-    assert mart.window is not None
     return Chart(
         mart=mart.name,
         description=mart.description,

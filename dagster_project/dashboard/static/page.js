@@ -253,12 +253,12 @@ function lagTile(flows, objectives, broker) {
 
 /** The objective of these names with the least budget left, among those that were measured. */
 function worst(objectives, ...names) {
-  const own = (objectives ?? []).filter((item) => names.includes(item.name) && item.value !== null);
+  const own = (objectives ?? []).filter((item) => names.includes(item.name) && item.value !== null && item.bound !== null);
   return own.length ? own.reduce((least, item) => (item.budget_left < least.budget_left ? item : least)) : null;
 }
 
-const stateOf = (objective) => (!objective ? "" : objective.budget_left <= 0 ? "bad" : objective.burning ? "warn" : "good");
-const budgetLine = (objective) => objective && [sign(stateOf(objective), objective.budget_left <= 0 ? "budget spent" : `${percent(objective.budget_left)} of budget left`)];
+const stateOf = (objective) => (!objective || objective.bound === null ? "" : objective.budget_left <= 0 ? "bad" : objective.burning ? "warn" : "good");
+const budgetLine = (objective) => objective && objective.bound !== null && [sign(stateOf(objective), objective.budget_left <= 0 ? "budget spent" : `${percent(objective.budget_left)} of budget left`)];
 const inUnit = (objective, value) => (value === null ? "–" : objective.unit === "seconds" ? duration(value) : objective.unit === "share" ? percent(value) : count(value));
 const scope = (objective) => (objective.region ? `${objective.dataset} · ${objective.region}` : objective.dataset);
 
@@ -393,7 +393,7 @@ function levels({ levels: objectives }) {
   const names = Object.keys(OBJECTIVES).filter((name) => objectives.some((item) => item.name === name));
   const rows = datasets.map((dataset) => [dataset, ...names.map((name) => level(leastOf(objectives.filter((item) => item.dataset === dataset && item.name === name))))]);
   const columns = [{ label: "Dataset" }, ...names.map((name) => ({ label: OBJECTIVES[name] }))];
-  const every = objectives.map((item) => [scope(item), OBJECTIVES[item.name] ?? item.name, inUnit(item, item.value), promised(item), item.value === null ? "–" : percent(item.budget_left), ...["5m", "1h", "6h", "3d"].map((span) => (item.burn?.[span] === undefined || item.burn[span] === null ? "–" : `${fine.format(item.burn[span])}×`)), stateSign(item)]);
+  const every = objectives.map((item) => [scope(item), OBJECTIVES[item.name] ?? item.name, inUnit(item, item.value), promised(item), item.value === null || item.bound === null ? "–" : percent(item.budget_left), ...["5m", "1h", "6h", "3d"].map((span) => (item.burn?.[span] === undefined || item.burn[span] === null ? "–" : `${fine.format(item.burn[span])}×`)), stateSign(item)]);
   fill(body,
     table({ caption: "Service levels by dataset", columns, rows, kind: "matrix" }),
     el("details", { "data-key": "every" }, el("summary", {}, "Every objective and region, with burn rates"), table({ caption: "Every objective", columns: [{ label: "Of" }, { label: "Objective" }, { label: "Now", right: true }, { label: "Promised", right: true }, { label: "Budget left", right: true }, ...["5 min", "1 h", "6 h", "3 d"].map((span) => ({ label: `Burn ${span}`, right: true })), { label: "State" }], rows: every })));
@@ -404,10 +404,11 @@ function leastOf(own) {
   return (measured.length ? measured : own).reduce((least, item) => (least === null || item.budget_left < least.budget_left ? item : least), null);
 }
 
-const promised = (item) => (item.bound === null ? "–" : `${item.unit === "share" ? "≥" : "≤"} ${inUnit(item, item.bound)}`);
+const promised = (item) => (item.bound === null ? "no bound" : `${item.unit === "share" ? "≥" : "≤"} ${inUnit(item, item.bound)}`);
 
 function stateSign(item) {
   if (item.value === null) return sign("idle", "no figure yet");
+  if (item.bound === null) return sign("idle", "nothing promised");
   if (item.budget_left <= 0) return sign("bad", "budget spent");
   return item.burning ? sign("warn", "burning") : sign("good", "kept");
 }
@@ -418,8 +419,8 @@ function level(item) {
   const state = item.budget_left <= 0 ? "bad" : item.burning ? "warn" : "good";
   return [
     el("span", {}, el("span", { class: "now num" }, inUnit(item, item.value)), small(`${promised(item)}${item.region ? ` · ${item.region}` : ""}`),
-      el("span", { class: `meter ${state}`, "aria-hidden": "true" }, el("i", { "data-share": (left * 100).toFixed(1) })),
-      item.value === null ? stateSign(item) : item.budget_left > 0 && !item.burning ? small(`${percent(item.budget_left)} of budget left`) : stateSign(item)),
+      item.bound === null ? null : el("span", { class: `meter ${state}`, "aria-hidden": "true" }, el("i", { "data-share": (left * 100).toFixed(1) })),
+      item.value === null || item.bound === null ? stateSign(item) : item.budget_left > 0 && !item.burning ? small(`${percent(item.budget_left)} of budget left`) : stateSign(item)),
   ];
 }
 
@@ -474,10 +475,10 @@ function options(mine) {
     width: mine.canvas.clientWidth || 300,
     height: 168,
     legend: { show: false },
-    padding: [8, 6, 0, 0],
+    padding: [8, 16, 0, 0],
     tzDate: (seconds) => new Date(seconds * 1000 + new Date(seconds * 1000).getTimezoneOffset() * 60_000),
     scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? high * 1.08 : 1] } },
-    axes: [{ ...axis, size: 26, space: 70, values: (_, ticks) => ticks.map((tick) => minute(tick * 1000)) }, { ...axis, size: 52, space: 34, values: (_, ticks) => ticks.map((tick) => brief.format(tick)) }],
+    axes: [{ ...axis, size: 26, space: 70, values: (_, ticks) => ticks.map((tick) => (ticks.at(-1) - ticks[0] > 86_400 ? new Date(tick * 1000).toISOString().slice(5, 10) : minute(tick * 1000))) }, { ...axis, size: 52, space: 34, values: (_, ticks) => ticks.map((tick) => brief.format(tick)) }],
     cursor: { drag: { x: false, y: false }, points: { size: 6 } },
     series: [{}, ...mine.chart.series.map(({ label, values }, index) => ({ label, stroke: css(`--s${(index % 6) + 1}`), width: 1.8, dash: DASHES[index % DASHES.length], points: { show: values.includes(null) || values.length < 3, size: 4, fill: css(`--s${(index % 6) + 1}`) }, spanGaps: false }))],
     hooks: { setCursor: [(view) => legend(mine, view.cursor.idx ?? null)] },

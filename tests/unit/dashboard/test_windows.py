@@ -75,7 +75,7 @@ def test_figures_by_region_and_window(mart: Mart) -> None:
 
 
 def test_only_the_newest_windows_and_the_fullest_lines(mart: Mart) -> None:
-    many = [(minute, "eu", "EUR", minute, "closed") for minute in range(100)]
+    many = [(minute, "eu", "EUR", minute, "closed") for minute in (0, *range(30, 100))]
     regions = [(minute, f"r{number}", "EUR", 1, "closed") for number in range(9) for minute in range(99 - number, 100)]
     found = chart(mart, served(rows(mart, *many, *regions)))
     assert found is not None
