@@ -88,23 +88,29 @@ def _show(found: Status) -> None:
     )
     if found.reason:
         console.print(found.reason, style="yellow", markup=False, soft_wrap=True)
-    table = Table(show_edge=False, pad_edge=False)
-    for name in ("mart", "Gold", "cache", "", "rows", "published (UTC)"):
+    table = Table(box=None, pad_edge=False)
+    for name in ("mart", "Gold", "cache", "", "since (UTC)", "rows"):
         table.add_column(name, justify="right" if name in {"Gold", "cache", "rows"} else "left", no_wrap=True)
     for copy in found.marts:
-        table.add_row(*_row(copy), style=None if copy.current else "yellow")
+        state = _state(copy, available=found.state == "available")
+        since = copy.published_at if copy.current else None if state == "unknown" else copy.behind_since
+        table.add_row(
+            copy.mart,
+            "" if copy.gold < 0 else str(copy.gold),
+            "" if copy.cached < 0 else str(copy.cached),
+            state,
+            "" if since is None else f"{since:%Y-%m-%d %H:%M:%S}",
+            f"{copy.rows:,}{'' if copy.whole else ' newest'}" if copy.rows else "",
+            style=None if copy.current else "yellow",
+        )
     console.print(table)
 
 
-def _row(copy: Copy) -> tuple[str, ...]:
-    state = "current" if copy.current else "missing" if copy.cached < 0 else "behind"
-    if copy.behind_since is not None:
-        state += f" since {copy.behind_since:%Y-%m-%d %H:%M:%S}"
-    return (
-        copy.mart,
-        "" if copy.gold < 0 else str(copy.gold),
-        "" if copy.cached < 0 else str(copy.cached),
-        state,
-        f"{copy.rows:,}{'' if copy.whole or not copy.rows else ' newest'}",
-        "" if copy.published_at is None else f"{copy.published_at:%Y-%m-%d %H:%M:%S}",
-    )
+def _state(copy: Copy, *, available: bool) -> str:
+    if copy.gold < 0:
+        return "empty"
+    if copy.current:
+        return "current" if copy.rows or copy.whole else "too large"
+    if not available:
+        return "unknown"
+    return "missing" if copy.cached < 0 else "behind"

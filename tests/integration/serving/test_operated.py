@@ -182,7 +182,12 @@ def test_the_command_tells_and_fills(run: Callable[..., Result], server: Setting
     empty = run("status", "--json")
     (copy,) = json.loads(empty.stdout)["marts"]
     assert (empty.exit_code, copy["gold"], copy["cached"], copy["current"]) == (1, 1, -1, False)
-    assert "missing since 20" in run("status").stdout
+    assert run("status").stdout.splitlines()[-1].split()[:4] == [
+        "levels",
+        "1",
+        "missing",
+        f"{lake.gold.committed_at():%F}",
+    ]
 
     filled = run("rebuild", "levels")
     assert (filled.exit_code, filled.stdout.partition(" rows")[0]) == (0, "levels: version 1: 4 table partitions, 4")
@@ -192,11 +197,14 @@ def test_the_command_tells_and_fills(run: Callable[..., Result], server: Setting
     there = run("status")
     assert there.exit_code == 0
     assert f"Cache: {service.status(server).url}, available, breaker closed" in there.stdout
+    told = there.stdout.splitlines()[-1].split()
+    assert (told[:4], told[-1]) == (["levels", "1", "1", "current"], "4")
 
     kill(server)
     gone = run("status")
     assert gone.exit_code == 1
     assert "unavailable since 20" in gone.stdout
+    assert gone.stdout.splitlines()[-1].split()[:3] == ["levels", "1", "unknown"]
     refused = run("rebuild")
     assert refused.exit_code == 1
     assert "does not answer" in refused.stderr
