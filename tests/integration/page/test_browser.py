@@ -88,7 +88,7 @@ def test_live_figures_move(shop: Shop, page: Page) -> None:
     page.until(lambda: counts(shop).items() <= shown(page).items())
     page.until(lambda: figures(page, "revenue") == wanted(shop, "revenue"))
     assert shown(page)["Silver"] > before["Silver"]
-    assert "0 lag" in page.text(".between")
+    page.until(lambda: re.search(r"(?m)^0 lag", page.text(".between")) is not None)
 
 
 def test_without_its_cache_the_page_says_stale_and_is_right(shop: Shop, page: Page) -> None:
@@ -103,14 +103,13 @@ def test_without_its_cache_the_page_says_stale_and_is_right(shop: Shop, page: Pa
     shop.send(1_000)
     shop.bring()
     page.until(lambda: figures(page, "revenue") == wanted(shop, "revenue"))
-    assert counts(shop).items() <= shown(page).items()
-    assert "from Gold" in page.text("#charts")
-    assert "away" in page.text("#cache-note")
+    page.until(lambda: counts(shop).items() <= shown(page).items())
+    page.until(lambda: "from Gold" in page.text("#charts") and "away" in page.text("#cache-note"))
 
     service.revive(shop.settings, report=print)
     page.until(lambda: _published(shop) and "Stale" not in page.text("#banners"))
     page.until(lambda: "from the cache" in page.text("#charts"))
-    assert figures(page, "revenue") == wanted(shop, "revenue")
+    page.until(lambda: figures(page, "revenue") == wanted(shop, "revenue"))
 
 
 def _published(shop: Shop) -> bool:
@@ -124,11 +123,9 @@ def test_without_its_broker_lag_is_unknown_and_the_budget_stays(shop: Shop, page
     broker.send_signal(signal.SIGSTOP)
     try:
         page.until(lambda: "Lag unknown since" in page.text("#banners"))
-        tile = page.text(".tile:first-child")
-        assert "unknown" in tile
-        assert "budget left" in tile
-        assert "lag unknown" not in lag
-        assert "? lag" in page.text(".between")
+        page.until(lambda: "unknown" in page.text(".tile:first-child") and "? lag" in page.text(".between"))
+        assert "budget left" in page.text(".tile:first-child")
+        assert "? lag" not in lag
         assert counts(shop).items() <= shown(page).items()
     finally:
         broker.send_signal(signal.SIGCONT)
