@@ -10,6 +10,7 @@ from dagster_project.assets.dlq import dlq_asset, publish_job_name
 from dagster_project.assets.gold import gold_asset
 from dagster_project.assets.jobs import aggregate_job_name, aggregated, by_rectangle, refine_job_name
 from dagster_project.assets.maintenance import maintenance_assets, maintenance_jobs, maintenance_schedule
+from dagster_project.assets.priority import priority_tags
 from dagster_project.assets.serving import serving_specs
 from dagster_project.assets.silver import silver_asset
 from dagster_project.checks.accounting import accounting_check
@@ -52,7 +53,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
             ingest_job_name(dataset),
             selection=dg.AssetSelection.assets(asset_key("bronze", dataset.name))
             - dg.AssetSelection.checks(accounting[dataset.table], retention[dataset.name], slo[dataset.name]),
-            tags=BOUNDED,
+            tags=BOUNDED | priority_tags([dataset]),
         )
         for dataset in catalog.datasets
     }
@@ -75,7 +76,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
             - dg.AssetSelection.checks(
                 freshness[version.name], accounting[version.table], slo[version.name], *conformed
             ),
-            tags=BOUNDED,
+            tags=BOUNDED | priority_tags([version]),
         )
         for version in versions
     }
@@ -83,7 +84,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
         mart.name: dg.define_asset_job(
             aggregate_job_name(mart),
             selection=dg.AssetSelection.assets(asset_key("gold", mart.name)) - dg.AssetSelection.checks(*conformed),
-            tags=BOUNDED,
+            tags=BOUNDED | priority_tags(map(catalog.dataset, catalog.origins(mart))),
         )
         for mart in aggregated(catalog)
     }

@@ -17,6 +17,7 @@ from dagster_project.assets.describe import (
     with_cost,
 )
 from dagster_project.assets.partitions import dataset_partitions
+from dagster_project.assets.priority import seconds_of
 from dagster_project.checks import bronze as checks
 from dagster_project.checks import skew
 from dagster_project.contract.model import Dataset
@@ -41,6 +42,8 @@ from dagster_project.topics.broker import Topic
 RUN_SECONDS = 180.0
 # How often the UI learns what the run does, which is an event of some 20 ms for each table partition.
 TELL_SECONDS = 60.0
+# Twice the rows in a backlog are half the commits, and some hundred MB more of memory; there may be sixteen such runs.
+GROWTH = 2
 # A stream that pauses for less than this keeps its run; the sensor would need as long to notice and launch another.
 IDLE_SECONDS = 3.0
 
@@ -93,8 +96,8 @@ def bronze_asset(dataset: Dataset, *, uri: str, home: Path) -> dg.AssetsDefiniti
                 dataset,
                 bootstrap_servers=servers,
                 storage=storage,
-                limits=Limits(),
-                seconds=RUN_SECONDS,
+                limits=Limits(growth=GROWTH),
+                seconds=seconds_of(context.run, RUN_SECONDS),
                 idle=IDLE_SECONDS,
                 registry=registry_of(dataset, Settings.from_environment()),  # no resource: its URL may hold a password
                 warn=context.log.warning,

@@ -17,6 +17,7 @@ from dagster_project.assets.bronze import IDLE_SECONDS, RUN_SECONDS, TELL_SECOND
 from dagster_project.assets.describe import RETRIES, Outcome, log_partitions, together
 from dagster_project.assets.gold import run_gold
 from dagster_project.assets.jobs import catch_up_job_name, home
+from dagster_project.assets.priority import priority_tags, seconds_of
 from dagster_project.assets.silver import run_silver
 from dagster_project.checks import silver as checks
 from dagster_project.contract.model import Catalog, Dataset
@@ -54,7 +55,7 @@ def catch_up_job(dataset: Dataset, *, catalog: Catalog, home: Path) -> dg.JobDef
         marts: dict[str, Outcome] = {}
         told = time.monotonic()
         with explained(), run(context.run.run_id, asset=f"catch_up/{dataset.table}", home=home):
-            for done in _rounds(dataset, catalog, lake, cache, costs):
+            for done in _rounds(dataset, catalog, lake, cache, costs, seconds=seconds_of(context.run, RUN_SECONDS)):
                 untold.append(done)
                 marts = done.marts
                 # Told after the tables are current: readers need not wait for the UI.
@@ -71,7 +72,7 @@ def catch_up_job(dataset: Dataset, *, catalog: Catalog, home: Path) -> dg.JobDef
     @dg.job(
         name=catch_up_job_name(dataset),
         description=f"Brings Silver and the marts that come from {dataset.table} alone up to date.",
-        tags=BOUNDED,
+        tags=BOUNDED | priority_tags([dataset]),
     )
     def catch_up() -> None:
         tables()
@@ -80,14 +81,14 @@ def catch_up_job(dataset: Dataset, *, catalog: Catalog, home: Path) -> dg.JobDef
 
 
 def _rounds(
-    dataset: Dataset, catalog: Catalog, lake: LakeResource, cache: CacheResource, costs: Recorder
+    dataset: Dataset, catalog: Catalog, lake: LakeResource, cache: CacheResource, costs: Recorder, *, seconds: float
 ) -> Iterator[_Round]:
     """Bring everything up to date whenever Bronze has moved, until it rests or the time of a run is over."""
     marts = [mart for mart in catalog.marts if home(catalog, mart) == dataset]
     active = began = time.monotonic()
     bronze = lake.find(specs.bronze(dataset))[f"bronze/{dataset.name}"]
     seen = -1
-    while bronze is not None and time.monotonic() - began < RUN_SECONDS:
+    while bronze is not None and time.monotonic() - began < seconds:
         if seen == bronze.version:
             if time.monotonic() - active > IDLE_SECONDS:
                 return

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -46,6 +47,8 @@ _HORIZON = dt.timedelta(days=1)
 
 # What trickles in is committed about once a second: each commit makes a file in each table partition that it touches.
 _GATHER_S = 1.0
+# Batches on their way beside the one that is written, where there is a backlog: one is read, one is decoded.
+_AHEAD = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,27 +130,30 @@ def ingest(
         cursor = replace(cursor, batch_id=cursor.batch_id + 1)
     with (
         reading(bootstrap_servers=bootstrap_servers, topic=topic.name, offsets=cursor.next) as fetcher,
+        ThreadPoolExecutor(1, thread_name_prefix="decode") as decoding,
         ThreadPoolExecutor(1, thread_name_prefix="read") as pool,
     ):
-        read = partial(_read, dataset, fetcher, decoder, limits=limits, erased=erased)
+        read = partial(_read, dataset, fetcher, decoder, decoding, erased=erased)
         begun = cursor.next
         # In a copy of this context: what the thread does is of this run, too.
-        coming = pool.submit(copy_context().run, partial(read, gather=0.0))
+        coming = deque([pool.submit(copy_context().run, partial(read, limits=limits, gather=0.0))])
         active = time.monotonic()
         try:
             while True:
-                done = coming.result()
+                done = coming.popleft().result().result()
                 began = time.monotonic()
-                if more := began < deadline:  # is read and decoded while this batch is written
+                more, larger = began < deadline, limits.behind(done.fetched.behind)
+                # Is read and decoded while this batch is written; of a backlog one batch is read while another is decoded.
+                while more and len(coming) < (1 if larger is limits else _AHEAD):
                     gather = min(_GATHER_S, deadline - began)
-                    coming = pool.submit(copy_context().run, partial(read, gather=gather))
+                    coming.append(pool.submit(copy_context().run, partial(read, limits=larger, gather=gather)))
                 if done.fetched.next != cursor.next:
                     after = replace(cursor, next=done.fetched.next, batch_id=cursor.batch_id + 1)
                     batch, moved = _write(dataset, table, done, before=cursor, after=after, newest=newest)
                     newest |= moved
                     yield batch
                     cursor, active = after, time.monotonic()
-                if not more or (done.fetched.caught_up and time.monotonic() - active >= idle):
+                if not (more or coming) or (done.fetched.caught_up and time.monotonic() - active >= idle):
                     break
         finally:
             fetcher.stop()
@@ -172,15 +178,27 @@ def ingest(
 
 
 def _read(
-    dataset: Dataset, fetcher: Fetcher, decoder: Decodes, *, limits: Limits, erased: Offsets, gather: float
-) -> _Read:
+    dataset: Dataset,
+    fetcher: Fetcher,
+    decoder: Decodes,
+    decoding: Executor,
+    *,
+    limits: Limits,
+    erased: Offsets,
+    gather: float,
+) -> Future[_Read]:
+    """Read a batch, and have it decoded by another thread."""
     with span("ingest.fetch", dataset=dataset.name) as fetching:
         fetched = fetcher.fetch(limits, gather=gather)
         if erased:  # it does not come back into a Bronze that is made anew
             fetched = replace(fetched, messages=_without(fetched.messages, erased))
+    return decoding.submit(copy_context().run, partial(_decode, dataset, fetched, decoder, fetch_s=fetching.seconds))
+
+
+def _decode(dataset: Dataset, fetched: Fetched, decoder: Decodes, *, fetch_s: float) -> _Read:
     with span("ingest.decode", dataset=dataset.name, rows=len(fetched.messages)) as decoding:
         rows = place(dataset, fetched, decoder)
-    return _Read(fetched=fetched, rows=rows, fetch_s=fetching.seconds, decode_s=decoding.seconds)
+    return _Read(fetched=fetched, rows=rows, fetch_s=fetch_s, decode_s=decoding.seconds)
 
 
 def _write(

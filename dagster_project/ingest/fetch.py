@@ -26,15 +26,27 @@ if TYPE_CHECKING:
 _ANSWER_BYTES = 16 << 20
 # That a leader gathers, for a tenth of a second at most, once all there was is read: a steady stream comes in few answers.
 _TRICKLE_BYTES = 1 << 20
+# A backlog of so many batches takes some seconds, and is no reason to hold more of it in memory at a time.
+_PATIENCE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """When a batch is full. A batch holds all its rows in memory, so these bound memory whatever the backlog."""
+    """When a batch is full. A batch holds all its rows in memory, so these bound memory whatever the backlog.
+
+    Attributes:
+        growth: how many times as large it may become while there is a backlog.
+    """
 
     rows: int = 100_000
     bytes: int = 64 * 1024 * 1024
     seconds: float = 5.0
+    growth: int = 1
+
+    def behind(self, lag: int) -> Limits:
+        """The limits at a lag, in records: the more there is to be read, the larger a batch may be, within `growth`."""
+        factor = min(lag // (_PATIENCE * self.rows), self.growth)
+        return self if factor <= 1 else replace(self, rows=factor * self.rows, bytes=factor * self.bytes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Bronze changes → one Silver + Gold run for each date × region rectangle, derived from the tables' own cursors."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import datetime as dt
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from dagster_project.assets.jobs import (
     refine_job_name,
 )
 from dagster_project.assets.partitions import range_tags
+from dagster_project.assets.priority import turn_tags
 from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.errors import ConfigurationError
 from dagster_project.lake import specs
@@ -28,6 +30,7 @@ from dagster_project.refine.staleness import pending_gold
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors.kafka_lag import INTERVAL_S, ingest_job_name
 from dagster_project.sensors.launch import Runs
+from dagster_project.slo.yielding import pressed, reason_to_yield, yields_to
 
 # A range run tells Dagster of each asset and table partition twice, at its start and at its end, at some 20 ms an event:
 # up to this many keys that is a few seconds, and the UI shows which partitions are in progress or have failed.
@@ -61,6 +64,8 @@ def bronze_changes_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.Sensor
         versions = [item for name in catalog.names() for item in written(catalog, name, storage=storage)]
         runs = Runs(context.instance)
         live = {dataset.name for dataset in catalog.datasets if runs.running(ingest_job_name(dataset)) is not None}
+        now = dt.datetime.now(dt.UTC)
+        others = pressed(catalog, storage=storage, now=now)
         refining = list(_refining(catalog, versions, tables, stale, live))
         caught_up = {item.job_name for item in refining if item.master is None}
         requests: list[dg.RunRequest] = []
@@ -77,7 +82,13 @@ def bronze_changes_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.Sensor
             if (wait := runs.reason_to_wait(work.job_name)) is not None:
                 notes.append(wait)
                 continue
-            requests.extend(work.requests[:_RUNS_PER_TICK])
+            if (wait := reason_to_yield(work.datasets, others, work.table, now=now)) is not None:
+                notes.append(f"{work.job_name} {wait}")
+                continue
+            turn = turn_tags() if yields_to(work.datasets, others) else {}
+            requests.extend(
+                request.with_replaced_attrs(tags={**request.tags, **turn}) for request in work.requests[:_RUNS_PER_TICK]
+            )
         return (
             dg.SensorResult(run_requests=requests)
             if requests
@@ -92,12 +103,16 @@ class _Work:
     """Runs of one job that would bring a part of everything up to date.
 
     Attributes:
+        datasets: what it is for.
+        table: that it writes first.
         master: the job that does the same while it runs.
         awaits: a mart that is to be brought up to date first.
     """
 
     job_name: str
     requests: list[dg.RunRequest]
+    datasets: Sequence[Dataset]
+    table: Table | None
     master: str | None = None
     awaits: str = ""
 
@@ -121,13 +136,16 @@ def _refining(
         keys = set(pending_silver(dataset, tables)).union(
             *(stale[mart.name] for mart in by_rectangle(catalog, dataset))
         )
-        gained = _outdated(dataset, tables[f"silver/{dataset.table}"])
+        silver = tables[f"silver/{dataset.table}"]
+        gained = _outdated(dataset, silver)
         refine = _range_runs(refine_job_name(dataset), keys, regions=dataset.regions)
         scattered = len(keys) > _BACKLOG or len(refine) > _RUNS_PER_TICK
         if gained or scattered or Key(None, None) in keys or (keys and dataset.name in live):
-            yield _Work(job_name=master, requests=[dg.RunRequest(job_name=master)])
+            yield _Work(job_name=master, requests=[dg.RunRequest(job_name=master)], datasets=[dataset], table=silver)
         else:
-            yield _Work(job_name=refine_job_name(dataset), requests=refine, master=master)
+            yield _Work(
+                job_name=refine_job_name(dataset), requests=refine, datasets=[dataset], table=silver, master=master
+            )
 
 
 def _aggregating(
@@ -147,6 +165,8 @@ def _aggregating(
         yield _Work(
             job_name=job_name,
             requests=whole if not ranges or len(ranges) > _RUNS_PER_TICK else ranges,
+            datasets=[catalog.dataset(name) for name in sorted(catalog.origins(mart))],
+            table=tables[f"gold/{mart.name}"],
             master=None if owner is None else catch_up_job_name(owner),
             awaits=next(
                 (

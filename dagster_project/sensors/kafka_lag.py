@@ -1,19 +1,23 @@
 """Kafka lag → one Bronze run for each topic. Reads offsets only; the truth is the cursor in Bronze's own commits."""
 
+import datetime as dt
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import dagster as dg
 
+from dagster_project.assets.priority import turn_tags
 from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.errors import LakehouseError
 from dagster_project.ingest.cursor import Cursor, lag
 from dagster_project.ingest.horizon import located
 from dagster_project.lake import specs
+from dagster_project.lake.table import Table
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors.launch import Runs
+from dagster_project.slo.yielding import pressed, reason_to_yield, yields_to
 from dagster_project.topics.broker import Topic
 from dagster_project.topics.survey import survey
 
@@ -47,6 +51,8 @@ def kafka_lag_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefin
         requests: list[dg.RunRequest] = []
         notes: list[str] = []
         runs = Runs(context.instance)
+        now = dt.datetime.now(dt.UTC)
+        others = pressed(catalog, storage=lake.storage(), now=now)
         with ThreadPoolExecutor(_LOOKED_AT_ONCE) as pool:  # side by side, as each waits for the store
             reasons = pool.map(lambda dataset: _reason(dataset, topics[dataset.topic.name], lake), catalog.datasets)
         for dataset, reason in zip(catalog.datasets, reasons, strict=True):
@@ -57,8 +63,12 @@ def kafka_lag_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefin
             if (wait := runs.reason_to_wait(job_name)) is not None:
                 notes.append(f"{dataset.name}: {reason.text}, {wait}")
                 continue
+            if (wait := reason_to_yield([dataset], others, reason.bronze, now=now)) is not None:
+                notes.append(f"{dataset.name}: {reason.text}, {wait}")
+                continue
             context.log.info(f"{dataset.name}: {reason.text}")
             tags = {"lakehouse/dataset": dataset.name, "lakehouse/lag": str(reason.lag)}
+            tags |= turn_tags() if yields_to([dataset], others) else {}
             requests.append(dg.RunRequest(job_name=job_name, tags=tags))
         return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("; ".join(notes) or "no contracts")
 
@@ -71,6 +81,7 @@ class _Reason(NamedTuple):
     launch: bool
     text: str
     lag: int | str = "unknown"
+    bronze: Table | None = None
 
 
 def _reason(dataset: Dataset, topic: Topic | LakehouseError | None, lake: LakeResource) -> _Reason:
@@ -87,4 +98,5 @@ def _reason(dataset: Dataset, topic: Topic | LakehouseError | None, lake: LakeRe
         behind = lag(cursor, topic)
     except LakehouseError as error:
         return _Reason(launch=True, text=error.found)
-    return _Reason(launch=behind > 0, text=f"lag {behind}" if behind > 0 else "no lag", lag=behind)
+    text = f"lag {behind}" if behind > 0 else "no lag"
+    return _Reason(launch=behind > 0, text=text, lag=behind, bronze=bronze)

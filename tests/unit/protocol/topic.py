@@ -79,7 +79,8 @@ class Reader:
                 if message is not None:
                     found.append(message)
         ends = self._topic.end()
-        return replace(fetched(found, self._next), caught_up=all(self._next[p] == ends[p] for p in self._next))
+        behind = sum(ends[partition] - offset for partition, offset in self._next.items())
+        return replace(fetched(found, self._next), caught_up=behind == 0, behind=behind)
 
 
 class AtOnce:
