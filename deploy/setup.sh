@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes this folder ready to run: .venv from requirements.lock, Java, Maven, and the jars of Apache Kafka.
+# Makes this folder ready to run: .venv from requirements.lock, Java, Maven, the jars of Apache Kafka, and promtool.
 # Needs Python 3.11 or newer; installs missing Debian packages where it may, and names them where it may not.
 # Run it as often as you like: it goes on where it was interrupted, and does nothing when all is there.
 set -euo pipefail
@@ -89,12 +89,27 @@ install_libraries() {
   .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .
 }
 
+# What tests the alert rules of Prometheus: one program of Debian's package, which as a whole would start a server.
+fetch_promtool() {
+  local target=deploy/observability/target
+  if command -v promtool > /dev/null || [ -x "$target/promtool" ]; then return; fi
+  say "Fetching promtool (19 MB)"
+  mkdir -p "$target"
+  if (cd "$target" && apt-get download -qq prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb |
+    tar -x --strip-components=3 ./usr/bin/promtool) > /dev/null 2>&1; then
+    rm -f "$target"/prometheus_*.deb
+  else
+    say "There is none; the test of the alert rules is skipped"
+  fi
+}
+
 if is_done; then exit 0; fi
 PYTHON=$(find_python)
 install_packages
 make_venv
 install_libraries
 .venv/bin/python -m dagster_project.services.java
+fetch_promtool
 say "Compiling the scanners of records and JSON"
 .venv/bin/python -m dagster_project.ingest.warm
 inputs > "$STAMP" # last: whatever came before is done again after an interruption

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -24,7 +24,7 @@ _STALE_S = 60.0
 
 UP = Family(
     name="lakehouse_source_up",
-    help="1 if what a source says is at most a minute old: lake, broker, objectives, cost, cache, runs; else 0",
+    help="1 if a source answers: lake, broker, objectives, cache, cost or runs; else 0",
     unit="1",
     labels=("source",),
 )
@@ -56,7 +56,11 @@ class _Asked:
     source: Source
     coming: Future[_Answer] | None = None
     good: _Answer | None = None
-    error: str = field(default="")
+    error: str = ""
+
+    def stands(self, now: float) -> bool:
+        """Whether what was found last is still to be said."""
+        return self.good is not None and not self.error and now - self.good.at < self.source.every_s
 
 
 class Exporter:
@@ -89,7 +93,7 @@ class Exporter:
         with self._lock:  # two scrapes at once share the answers
             began = time.monotonic()
             for asked in self._asked:
-                if asked.coming is None:
+                if asked.coming is None and not asked.stands(time.time()):
                     asked.coming = self._pool.submit(_read, asked.source)
             wait([asked.coming for asked in self._asked if asked.coming is not None], timeout=patience)
             now = time.time()
@@ -105,7 +109,7 @@ class Exporter:
             if not answer.error:
                 asked.good = answer
         name, good = asked.source.name, asked.good
-        fresh = good is not None and now - good.at <= _STALE_S
+        fresh = good is not None and now - good.at <= asked.source.every_s + _STALE_S
         yield UP.of(fresh and not asked.error, name)
         if good is not None:
             yield AGE.of(now - good.at, name)

@@ -42,8 +42,10 @@ class Source:
     Attributes:
         families: all that it may give.
         read: gives them as of a moment, in seconds since the epoch.
+        every_s: how long what it has given stands before it is asked again.
     """
 
     name: str
     families: tuple[Family, ...]
     read: Callable[[float], Iterable[Sample]]
+    every_s: float = 0.0

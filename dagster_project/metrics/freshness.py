@@ -1,4 +1,4 @@
-"""How old the newest event of each region is, in Silver."""
+"""How old the newest event of each region is, in Silver, and which regions are silent."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dagster_project.lake.serving import serving
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.metrics.family import Family, Sample
+from dagster_project.refine.watermarks import watermarks
 
 AGE = Family(
     name="lakehouse_freshness_seconds",
@@ -18,7 +19,13 @@ AGE = Family(
     unit="seconds",
     labels=("dataset", "region"),
 )
-FAMILIES = (AGE,)
+SILENT = Family(
+    name="lakehouse_region_silent",
+    help="1 while a region is so far behind the others by event time that they go on without it, else 0",
+    unit="1",
+    labels=("dataset", "region"),
+)
+FAMILIES = (AGE, SILENT)
 
 
 def samples(catalog: Catalog, tables: Mapping[str, Table], *, storage: Storage, now: float) -> Iterator[Sample]:
@@ -30,3 +37,5 @@ def samples(catalog: Catalog, tables: Mapping[str, Table], *, storage: Storage, 
         newest = silver.files().group_by(REGION_COLUMN).agg(pl.max(f"max.{dataset.event_time}")).drop_nulls()
         for region, moment in newest.iter_rows():
             yield AGE.of(now - moment.timestamp(), dataset.name, region)
+        for region, mark in watermarks(dataset, silver).items():
+            yield SILENT.of(mark.silent, dataset.name, region)

@@ -19,7 +19,13 @@ RECENT = Family(
     unit="rows",
     labels=("dataset", "fate", "window"),
 )
-FAMILIES = (RECENT,)
+LIMIT = Family(
+    name="lakehouse_bad_rate_limit",
+    help="Share of a dataset's rows that may be bad, by its contract",
+    unit="share",
+    labels=("dataset",),
+)
+FAMILIES = (RECENT, LIMIT)
 # Commits that are read at a time while looking back from the newest one.
 _STEP = 64
 
@@ -43,6 +49,7 @@ class Tail:
         for dataset in catalog.datasets:
             if (bronze := tables.get(f"bronze/{dataset.name}")) is None:
                 continue
+            yield LIMIT.of(dataset.max_bad_rate, dataset.name)
             found = self._last(bronze, since=now - max(WINDOWS.values()))
             for window, seconds in WINDOWS.items():
                 counts = [told.counts for told in found if told.at > now - seconds]

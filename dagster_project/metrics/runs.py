@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from dagster_project.metrics.family import Family, Sample, Source
 
@@ -13,16 +14,38 @@ FAILED = Family(
     unit="runs",
     labels=("job", "window"),
 )
-# By job, when its runs of a time failed, in seconds since the epoch; given the beginning of the time.
-Failures = Callable[[float], Mapping[str, list[float]]]
+FAILING = Family(
+    name="lakehouse_job_failing",
+    help="1 while the last run of a job has failed, of those with a failure within the last 60 minutes, else 0",
+    unit="1",
+    labels=("job",),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """The failures of a job.
+
+    Attributes:
+        at: when its runs failed, in seconds since the epoch.
+        still: none has succeeded since.
+    """
+
+    at: Sequence[float]
+    still: bool
+
+
+# By job, the failures after a moment, in seconds since the epoch.
+Failures = Callable[[float], Mapping[str, Failed]]
 
 
 def source(failures: Failures) -> Source:
     """Of each job that had a failure."""
 
     def read(now: float) -> Iterator[Sample]:
-        for job, moments in sorted(failures(now - max(WINDOWS.values())).items()):
+        for job, failed in sorted(failures(now - max(WINDOWS.values())).items()):
+            yield FAILING.of(failed.still, job)
             for window, seconds in WINDOWS.items():
-                yield FAILED.of(sum(moment > now - seconds for moment in moments), job, window)
+                yield FAILED.of(sum(moment > now - seconds for moment in failed.at), job, window)
 
-    return Source(name="runs", families=(FAILED,), read=read)
+    return Source(name="runs", families=(FAILED, FAILING), read=read)

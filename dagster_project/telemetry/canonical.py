@@ -21,7 +21,7 @@ class Line:
     """What one commit did. Never a value of an event; what does not apply to a layer is not in its lines.
 
     Attributes:
-        layer: that was written.
+        layer: that was written: bronze, silver, gold, or dlq.
         table: dataset or mart, as the table is named.
         version: that the commit became; of the dead-letter queue, which is no table, none.
         batch_id: the last Bronze batch that is in it.
