@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import polars as pl
-
-from dagster_project.contract.model import REGION_COLUMN, Catalog
+from dagster_project.contract.model import Catalog
 from dagster_project.lake.serving import serving
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.metrics.family import Family, Sample
 from dagster_project.refine.watermarks import watermarks
+from dagster_project.slo.reading import newest_events
 
 AGE = Family(
     name="lakehouse_freshness_seconds",
@@ -34,8 +33,7 @@ def samples(catalog: Catalog, tables: Mapping[str, Table], *, storage: Storage, 
         dataset = serving(catalog, name, storage=storage)
         if (silver := tables.get(f"silver/{dataset.table}")) is None:
             continue
-        newest = silver.files().group_by(REGION_COLUMN).agg(pl.max(f"max.{dataset.event_time}")).drop_nulls()
-        for region, moment in newest.iter_rows():
+        for region, moment in newest_events(dataset, silver).items():
             yield AGE.of(now - moment.timestamp(), dataset.name, region)
         for region, mark in watermarks(dataset, silver).items():
             yield SILENT.of(mark.silent, dataset.name, region)

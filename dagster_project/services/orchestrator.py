@@ -109,8 +109,8 @@ class Orchestra:
 
 
 @contextmanager
-def running(settings: Settings, *, ui_port: int | None = None) -> Generator[Orchestra]:
-    """Run a code server, the daemon and, given a port, the UI, for as long as the context lasts.
+def running(settings: Settings, *, ui_port: int | None = None, metrics_port: int | None = None) -> Generator[Orchestra]:
+    """Run a code server, the daemon and, given their ports, the UI and the metrics, for as long as the context lasts.
 
     The local cache and schema registry, where there are any, are looked after, too.
 
@@ -142,6 +142,8 @@ def running(settings: Settings, *, ui_port: int | None = None) -> Generator[Orch
     }
     if ui_port is not None:
         commands["webserver"] = ["dagster_webserver", "-h", LOOPBACK, "-p", str(ui_port), "-w", str(workspace)]
+    if metrics_port is not None:
+        commands["metrics"] = ["dagster_project.cli.main", "metrics", "serve", "--port", str(metrics_port)]
     services = [
         Service(name, [sys.executable, "-m", *command], environment, logs=logs) for name, command in commands.items()
     ]

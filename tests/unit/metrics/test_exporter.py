@@ -14,6 +14,7 @@ from dagster_project.errors import LakeError, ServiceError
 from dagster_project.metrics import exporter as module
 from dagster_project.metrics.exporter import Exporter
 from dagster_project.metrics.family import Family, Sample, Source
+from dagster_project.metrics.runs import Failed
 from dagster_project.metrics.runs import source as runs
 from dagster_project.metrics.serve import serving
 from dagster_project.services.ports import LOOPBACK
@@ -120,17 +121,22 @@ def test_failed_runs_are_counted_by_the_time_since() -> None:
     now = time.time()
     asked: list[float] = []
 
-    def failures(since: float) -> dict[str, list[float]]:
+    def failures(since: float) -> dict[str, Failed]:
         asked.append(since)
-        return {"ingest_orders": [now - 30, now - 700], "maintain": [now - 3000]}
+        return {
+            "ingest_orders": Failed(at=[now - 30, now - 700], still=True),
+            "maintain": Failed(at=[now - 3000], still=False),
+        }
 
-    found = {(s.labels): s.value for s in runs(failures).read(now)}
+    found = {(s.family.name, *s.labels): s.value for s in runs(failures).read(now)}
     assert asked == [now - 3600]
     assert found == {
-        ("ingest_orders", "10m"): 1,
-        ("ingest_orders", "1h"): 2,
-        ("maintain", "10m"): 0,
-        ("maintain", "1h"): 1,
+        ("lakehouse_failed_runs", "ingest_orders", "10m"): 1,
+        ("lakehouse_failed_runs", "ingest_orders", "1h"): 2,
+        ("lakehouse_failed_runs", "maintain", "10m"): 0,
+        ("lakehouse_failed_runs", "maintain", "1h"): 1,
+        ("lakehouse_job_failing", "ingest_orders"): 1,
+        ("lakehouse_job_failing", "maintain"): 0,
     }
 
 
@@ -144,12 +150,14 @@ def test_dagsters_failed_runs_are_found(tmp_path_factory: pytest.TempPathFactory
     began = time.time() - 1
     assert failures(home, began) == {}  # Dagster was never started
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    # In this order: a job whose last run that has ended failed, one that has succeeded since, and two without a failure.
+    done = [("a", "SUCCESS"), ("a", "FAILURE"), ("a", "STARTED"), ("b", "FAILURE"), ("b", "FAILURE"), ("b", "SUCCESS")]
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        for job, status in (("a", "FAILURE"), ("a", "FAILURE"), ("b", "SUCCESS"), ("c", "STARTED")):
+        for job, status in [*done, ("c", "SUCCESS"), ("d", "STARTED")]:
             create_run_for_test(instance, job_name=job, status=dg.DagsterRunStatus[status])
     found = failures(home, began)
-    assert {job: len(moments) for job, moments in found.items()} == {"a": 2}
-    assert all(began <= moment <= time.time() + 1 for moment in found["a"])
+    assert {job: (len(failed.at), failed.still) for job, failed in found.items()} == {"a": (1, True), "b": (2, False)}
+    assert all(began <= moment <= time.time() + 1 for failed in found.values() for moment in failed.at)
     assert failures(home, time.time() + 5) == {}
 
 
