@@ -108,6 +108,7 @@ def test_each_alert_says_what_to_read_and_what_to_run() -> None:
         told = rule["annotations"]
         assert told["summary"], rule
         page, _, anchor = told["runbook"].partition("#")
+        assert (REPOSITORY / page).is_file(), page
         if anchor:
             heads = re.findall(r"^#+ (.*)$", (REPOSITORY / page).read_text(), re.MULTILINE)
             assert anchor in {head.lower().replace(" ", "-") for head in heads}
