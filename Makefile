@@ -33,9 +33,11 @@ retail: setup ## Deliver one retail world in every way, in 1 and in BATCHES=200 
 
 live: setup ## MINUTES=10 of retail at RATE=2000 events a second, five faults one after the other: what was told of them, and was it right?
 	.venv/bin/python -m tests.live --minutes $(or $(MINUTES),10) --rate $(or $(RATE),2000) --out benchmarks/results/live.json
+	.venv/bin/python -m tests.live.page
 
 peak: setup ## Ten times RATE=2000 events a second for three minutes, then as before: how long until all is as it was?
 	.venv/bin/python -m tests.live.peak --rate $(or $(RATE),2000) --out benchmarks/results/peak.json
+	.venv/bin/python -m tests.live.page
 
 runbooks: setup ## Rehearse the runbooks, those among them that kill services of their own
 	.venv/bin/python -m pytest tests/runbooks tests/runbooks/with_services.py
