@@ -78,7 +78,7 @@ def produce(topic: str, servers: str, events: int) -> None:
         payload = f'{{"id":"{key}","at":"{since}:{at}Z","since":"{since}:00Z","region":"{region}","level":{level}}}'
         if number % _POISON == 2:  # noqa: PLR2004 any remainder
             payload = payload[:-1]
-        headers = [("correlation_id", id_of(number))]
+        headers: list[tuple[str, str | bytes | None]] = [("correlation_id", id_of(number))]
         while True:
             try:
                 producer.produce(topic, payload, key=key, partition=identity % _PARTITIONS, headers=headers)

@@ -36,6 +36,7 @@ def trace(
     from dagster_project.contract.loader import load_catalog
     from dagster_project.lake.storage import Storage
     from dagster_project.services.kafka import bootstrap_servers
+    from dagster_project.serving.cache import Cache
     from dagster_project.tracing.journey import trace as follow
 
     settings = Settings.from_environment()
@@ -48,6 +49,7 @@ def trace(
         catalog=load_catalog(settings.contracts),
         storage=Storage.at(settings.lake_uri),
         kafka=servers,
+        cache=Cache.of(settings),
         dataset=dataset,
         reveal=reveal,
     )

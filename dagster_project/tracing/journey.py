@@ -14,7 +14,9 @@ from dagster_project.lake.keys import Key
 from dagster_project.lake.serving import written
 from dagster_project.lake.specs import POISON
 from dagster_project.lake.storage import Storage
+from dagster_project.serving.cache import Cache
 from dagster_project.tracing.arrival import ingested, late_s, produced
+from dagster_project.tracing.cached import Shelf
 from dagster_project.tracing.gone import entries
 from dagster_project.tracing.marts import effects
 from dagster_project.tracing.messages import MOST, messages, published_key
@@ -35,6 +37,7 @@ def trace(
     catalog: Catalog,
     storage: Storage,
     kafka: str | None = None,
+    cache: Cache | None = None,
     dataset: str | None = None,
     reveal: bool = False,
 ) -> Journey:
@@ -43,6 +46,7 @@ def trace(
     Args:
         what: `<topic>/<Kafka partition>/<offset>`, a merge key as `<column>=<value>,…`, or a correlation id.
         kafka: bootstrap servers; without them nothing is told of dead letters, nor of offsets that no table knows.
+        cache: where marts are published to.
         dataset: look only there.
         reveal: tell headers also of a dataset with confidential columns.
 
@@ -50,14 +54,16 @@ def trace(
         LakeError: nothing like this is known, or it is none of these; or the store cannot be read.
         ContractError: there is no such dataset.
     """
-    witness = Witness(kafka)
+    witness, shelf = Witness(kafka), Shelf(cache)
     events: list[Event] = []
     more = 0
     for found, question in ask(what, catalog=catalog, dataset=dataset):
         for version in written(catalog, found.name, storage=storage):
             tables = Tables.find(version, storage=storage)
             rows, beyond = messages(tables, question)
-            teller = _Teller(tables=tables, rows=rows, catalog=catalog, storage=storage, witness=witness, reveal=reveal)
+            teller = _Teller(
+                tables=tables, rows=rows, catalog=catalog, storage=storage, witness=witness, shelf=shelf, reveal=reveal
+            )
             events += [teller.event(row) for row in rows]
             if not rows and isinstance(question, AtPlace):
                 events.append(teller.nameless(question.partition, question.offset))
@@ -69,7 +75,9 @@ def trace(
             remedy="see `lakehouse lag` for what was not read yet; look only into one dataset with --dataset",
         )
     events.sort(key=_sent)
-    return Journey(what=what, events=tuple(events[:MOST]), more=more + len(events[MOST:]), notes=witness.notes)
+    return Journey(
+        what=what, events=tuple(events[:MOST]), more=more + len(events[MOST:]), notes=(*witness.notes, *shelf.notes)
+    )
 
 
 def _sent(event: Event) -> tuple[dt.datetime, int, int]:
@@ -86,6 +94,7 @@ class _Teller:
     catalog: Catalog
     storage: Storage
     witness: Witness
+    shelf: Shelf
     reveal: bool
 
     def event(self, row: Row) -> Event:
@@ -101,7 +110,7 @@ class _Teller:
             *self._letters(row),
             *quarantined(tables, found, row),
             *way.steps,
-            *effects(dataset.name, since, catalog=self.catalog, storage=self.storage),
+            *effects(dataset.name, since, catalog=self.catalog, storage=self.storage, shelf=self.shelf),
             *entries(tables.ledger, found.ledger),
         ]
         whole = all(row.get(name) is not None for name in dataset.merge_key)

@@ -13,6 +13,7 @@ from dagster_project.lake.storage import Storage
 from dagster_project.refine.cursors import HELD, cursor_name
 from dagster_project.refine.inputs import spec_of
 from dagster_project.refine.reach import WHOLE, readers
+from dagster_project.tracing.cached import Shelf
 from dagster_project.tracing.commits import step, time_of
 from dagster_project.tracing.story import Step
 from dagster_project.tracing.tables import Layer
@@ -21,7 +22,7 @@ from dagster_project.tracing.tables import Layer
 Since = Mapping[Key, int]
 
 
-def effects(name: str, since: Since, *, catalog: Catalog, storage: Storage) -> Iterator[Step]:
+def effects(name: str, since: Since, *, catalog: Catalog, storage: Storage, shelf: Shelf) -> Iterator[Step]:
     """What came of an event in the marts that a dataset goes into, also through other marts.
 
     Args:
@@ -38,8 +39,10 @@ def effects(name: str, since: Since, *, catalog: Catalog, storage: Storage) -> I
                 arrival = None if gold.table is None else gold.history.arrival(cursor, version)
                 held = gold.cursors.get(f"{HELD}{cursor}", -1) >= version
                 yield _step(gold, key, arrival, held=held)
-                if arrival is not None and arrival.commit is not None:
+                if gold.table is not None and arrival is not None and arrival.commit is not None:
                     own[key] = min(arrival.commit.version, own.get(key, arrival.commit.version))
+                    if (published := shelf.publishing(mart, gold.table, arrival.commit.version)) is not None:
+                        yield published
         known[f"gold/{mart.name}"] = own
 
 

@@ -26,13 +26,17 @@ def messages(tables: Tables, question: Question) -> tuple[list[Row], int]:
 
     From Bronze; what has expired there, from Silver or quarantine, without what only Bronze has.
     """
-    found = _in_bronze(tables, question)
+    # Looked through once: a key column of ten million rows takes most of a second.
+    keyed = (
+        tables.silver.find(_of_asked(tables, question), tables.silver.files) if isinstance(question, WithKey) else None
+    )
+    found = _in_bronze(tables, question, keyed)
     rows = _rows(tables, found)
     if not isinstance(question, WithId):  # as they share it
         found = pl.concat([found, *(_family(tables, row) for row in rows)]).unique(PLACE)
         rows = _rows(tables, found)
     if isinstance(question, WithKey) or not rows:
-        rows += _elsewhere(tables, question, rows)
+        rows += _elsewhere(tables, question, rows, keyed)
     return sorted(rows, key=lambda row: (row["_kafka_timestamp"], row[PLACE[1]])), max(0, len(found) - MOST)
 
 
@@ -64,20 +68,20 @@ def of_key(key: Mapping[str, Any]) -> pl.Expr:
     return pl.all_horizontal(pl.col(name) == value for name, value in key.items())
 
 
-def _in_bronze(tables: Tables, question: Question) -> pl.DataFrame:
+def _in_bronze(tables: Tables, question: Question, keyed: pl.DataFrame | None) -> pl.DataFrame:
     match question:
         case AtPlace():
             return tables.bronze.find(at(question.partition, question.offset), tables.bronze.near(question.offset))
         case WithId():
             return tables.bronze.find(pl.col("_correlation_id") == question.correlation_id, tables.bronze.files)
         case WithKey():
-            return _with_key(tables, question)
+            return _with_key(tables, question, keyed)
 
 
-def _with_key(tables: Tables, question: WithKey) -> pl.DataFrame:
+def _with_key(tables: Tables, question: WithKey, keyed: pl.DataFrame | None) -> pl.DataFrame:
     bronze = tables.bronze
     events = pl.all_horizontal(pl.col(name) == value for name, value in question.values.items())
-    found = bronze.find(events, _files_of(tables, question))
+    found = bronze.find(events, _files_of(tables, keyed))
     # Poison has no columns: the key of its message tells, which is mostly the same in all messages of a key.
     keys = {question.spelled, *(row["_key"] for row in _rows(tables, found) if row["_key"] is not None)}
     poison = (pl.col("_kind") == specs.POISON) & pl.col("_key").is_in(list(keys))
@@ -90,15 +94,12 @@ def _with_poison(bronze: Layer) -> pl.DataFrame:
     return bronze.files.filter(pl.lit(specs.POISON).is_between(pl.col("min._kind"), pl.col("max._kind")))
 
 
-def _files_of(tables: Tables, question: WithKey) -> pl.DataFrame:
+def _files_of(tables: Tables, keyed: pl.DataFrame | None) -> pl.DataFrame:
     """Files of Bronze that may hold events and deletes of a key: where it stays in its table partition, Silver tells which."""
     files = tables.bronze.files
-    if files.is_empty() or not tables.dataset.stable_partitions:
+    if files.is_empty() or keyed is None or keyed.is_empty() or not tables.dataset.stable_partitions:
         return files
-    found = tables.silver.find(_of_asked(tables, question), tables.silver.files)
-    if found.is_empty():
-        return files
-    homes = tables.silver.fetch(found, [*PLACE, *specs.KEYS]).select(specs.KEYS).iter_rows()
+    homes = tables.silver.fetch(keyed, [*PLACE, *specs.KEYS]).select(specs.KEYS).iter_rows()
     keys = frame_of([*(Key(*home) for home in homes), Key(None, None)])
     # Of a key that is deleted, the mark alone is left, which is in no table partition.
     return files.join(keys, on=specs.KEYS, how="semi", nulls_equal=True) if len(keys.drop_nulls()) else files
@@ -119,12 +120,14 @@ def _family(tables: Tables, row: Row) -> pl.DataFrame:
     return found.join(_places(own), on=PLACE, how="semi")
 
 
-def _elsewhere(tables: Tables, question: Question, known: list[Row]) -> list[Row]:
+def _elsewhere(tables: Tables, question: Question, known: list[Row], keyed: pl.DataFrame | None) -> list[Row]:
     """Rows that Bronze has no longer."""
     rows: list[Row] = []
     for layer in (tables.silver, tables.quarantine):
-        predicate = _predicate(tables, question, layer)
-        found = layer.find(predicate, layer.files if not isinstance(question, AtPlace) else layer.near(question.offset))
+        found = keyed if layer is tables.silver else None
+        if found is None:
+            near = layer.near(question.offset) if isinstance(question, AtPlace) else layer.files
+            found = layer.find(_predicate(question), near)
         found = found.join(_places([*known, *rows]), on=PLACE, how="anti").head(MOST)
         if not found.is_empty():
             own = tables.dataset.merge_key if layer is tables.silver else ("_key",)
@@ -133,15 +136,14 @@ def _elsewhere(tables: Tables, question: Question, known: list[Row]) -> list[Row
     return rows
 
 
-def _predicate(tables: Tables, question: Question, layer: Layer) -> pl.Expr:
+def _predicate(question: Question) -> pl.Expr:
     match question:
         case AtPlace():
             return at(question.partition, question.offset)
         case WithId():
             return pl.col("_correlation_id") == question.correlation_id
         case WithKey():
-            silver = layer is tables.silver
-            return _of_asked(tables, question) if silver else pl.col("_key") == question.spelled
+            return pl.col("_key") == question.spelled
 
 
 def _of_asked(tables: Tables, question: WithKey) -> pl.Expr:
