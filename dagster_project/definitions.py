@@ -9,7 +9,12 @@ from dagster_project.assets.catch_up import catch_up_job
 from dagster_project.assets.dlq import dlq_asset, publish_job_name
 from dagster_project.assets.gold import gold_asset
 from dagster_project.assets.jobs import aggregate_job_name, aggregated, by_rectangle, refine_job_name
-from dagster_project.assets.maintenance import maintenance_assets, maintenance_jobs, maintenance_schedule
+from dagster_project.assets.maintenance import (
+    maintenance_assets,
+    maintenance_jobs,
+    maintenance_schedule,
+    ops_maintenance,
+)
 from dagster_project.assets.priority import priority_tags
 from dagster_project.assets.serving import serving_specs
 from dagster_project.assets.silver import silver_asset
@@ -95,8 +100,8 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
     catch_up = [catch_up_job(version, catalog=catalog, home=settings.home) for version in versions]
     maintain = [
         dg.define_asset_job(name, selection=selection)
-        for version in versions
-        for name, selection in maintenance_jobs(version, catalog).items()
+        for jobs in (ops_maintenance(), *(maintenance_jobs(version, catalog) for version in versions))
+        for name, selection in jobs.items()
     ]
     return dg.Definitions(
         assets=[

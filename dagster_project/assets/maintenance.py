@@ -15,6 +15,7 @@ from dagster_project.lake import specs
 from dagster_project.lake.keys import keys_of
 from dagster_project.lake.serving import written
 from dagster_project.lake.table import TableSpec
+from dagster_project.lifecycle.ageing import KEPT_DAYS, KEPT_HOURS, age
 from dagster_project.lifecycle.expiry import expire, overdue
 from dagster_project.lifecycle.upkeep import Upkeep, tend, usd_per_month
 from dagster_project.naming import asset_key
@@ -43,6 +44,11 @@ def maintenance_jobs(dataset: Dataset, catalog: Catalog) -> dict[str, dg.AssetSe
     }
 
 
+def ops_maintenance() -> dict[str, dg.AssetSelection]:
+    """By name of the job, the upkeep of the platform's tables about itself."""
+    return {"maintain_ops": dg.AssetSelection.assets(*map(_key, specs.ops()))}
+
+
 def maintenance_schedule(job_name: str) -> dg.ScheduleDefinition:
     """Once a night: a day's commits make some thousand files, which planning still reads at ease.
 
@@ -60,6 +66,7 @@ def maintenance_schedule(job_name: str) -> dg.ScheduleDefinition:
 def maintenance_assets(catalog: Catalog, *, usd_per_gb_month: float) -> list[dg.AssetsDefinition]:
     """The expiry of each Bronze table, and the upkeep of every table."""
     return [
+        *(_ops_asset(spec, usd_per_gb_month=usd_per_gb_month) for spec in specs.ops()),
         *(_expiry_asset(dataset, catalog=catalog, usd_per_gb_month=usd_per_gb_month) for dataset in catalog.datasets),
         *(
             _upkeep_asset(dataset, spec, datasets=(dataset.name,), usd_per_gb_month=usd_per_gb_month)
@@ -151,6 +158,37 @@ def _upkeep_asset(
         with explained(), costs.of("/".join(_key(spec).path), *datasets) as spent:
             done = tend(spec, storage=lake.storage(), usd_per_gb_month=usd_per_gb_month, report=context.log.info)
         return dg.MaterializeResult(metadata={**({} if done is None else _metadata(done)), **cost(costs, spent)})
+
+    return upkeep
+
+
+def _ops_asset(spec: TableSpec, *, usd_per_gb_month: float) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=_key(spec),
+        description=f"Deletes what is older than {KEPT_DAYS} days from {spec.layer}.{spec.name}, merges its small files, deletes "
+        "files that are needed no more, writes a checkpoint and cuts the log short.",
+        group_name="platform",
+        kinds={"deltalake"},
+        retry_policy=RETRIES,
+    )
+    def upkeep(
+        context: dg.AssetExecutionContext, lake: LakeResource, costs: dg.ResourceParam[Recorder]
+    ) -> dg.MaterializeResult[Any]:
+        with explained(), costs.of("/".join(_key(spec).path)) as spent:
+            gone = age(spec, storage=lake.storage(), now=dt.datetime.now(dt.UTC))
+            done = tend(
+                spec,
+                storage=lake.storage(),
+                usd_per_gb_month=usd_per_gb_month,
+                kept_hours=KEPT_HOURS,
+                report=context.log.info,
+            )
+        deleted = (
+            {} if gone is None else {f"{name}_deleted": getattr(gone, name) for name in ("dates", "rows", "bytes")}
+        )
+        return dg.MaterializeResult(
+            metadata={**deleted, **({} if done is None else _metadata(done)), **cost(costs, spent)}
+        )
 
     return upkeep
 

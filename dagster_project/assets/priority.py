@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import get_args
 
 import dagster as dg
 
 from dagster_project.contract.model import Dataset, Priority
 
 _IN_QUEUE: Mapping[Priority, int] = {"low": -10, "normal": 0, "high": 10}
-_ORDER = get_args(Priority)
 # How long a run may go on, where it has its turn while others are to make room.
 TURN_TAG = "lakehouse/turn_seconds"
 TURN_SECONDS = 60.0
@@ -18,8 +16,9 @@ TURN_SECONDS = 60.0
 
 def priority_tags(datasets: Iterable[Dataset]) -> dict[str, str]:
     """Tags of a run for some datasets, of which the most important one counts."""
-    highest = max((dataset.priority for dataset in datasets), key=_ORDER.index, default="normal")
-    return {"lakehouse/priority": highest, "dagster/priority": str(_IN_QUEUE[highest])}
+    place = max((_IN_QUEUE[dataset.priority] for dataset in datasets), default=_IN_QUEUE["normal"])
+    name = next(priority for priority, own in _IN_QUEUE.items() if own == place)
+    return {"lakehouse/priority": name, "dagster/priority": str(place)}
 
 
 def turn_tags() -> dict[str, str]:

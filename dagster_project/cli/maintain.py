@@ -11,6 +11,7 @@ from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
     from dagster_project.lake.table import TableSpec
+    from dagster_project.lifecycle.ageing import Aged
     from dagster_project.lifecycle.expiry import Expired
     from dagster_project.lifecycle.upkeep import Upkeep
 
@@ -19,12 +20,15 @@ def maintain(
     dataset: Annotated[str | None, typer.Option(help="Only the tables of this dataset and its marts.")] = None,
     kept_hours: Annotated[
         int | None,
-        typer.Option(min=1, help="How long files stay that a table has no more, 168 by default: longer than any run."),
+        typer.Option(
+            min=1,
+            help="How long files stay that a table has no more, 168 by default: longer than any run; of `ops` 24.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete what is older than its retention from Bronze; compact, vacuum and tidy up all tables."""
+    """Delete what is older than its retention from Bronze and `ops`; compact, vacuum and tidy up all tables."""
     import datetime as dt
 
     from dagster_project.contract.loader import load_catalog
@@ -33,6 +37,8 @@ def maintain(
     from dagster_project.lake.serving import written
     from dagster_project.lake.storage import Storage
     from dagster_project.lake.vacuum import KEPT_HOURS
+    from dagster_project.lifecycle import ageing
+    from dagster_project.lifecycle.ageing import age
     from dagster_project.lifecycle.expiry import expire
     from dagster_project.lifecycle.upkeep import tend
 
@@ -52,15 +58,18 @@ def maintain(
         own = [spec(version) for version in catalog.versions(item.name) for spec in (specs.silver, specs.quarantine)]
         tables += [specs.bronze(item), *own, specs.ledger(item)]
     tables += map(specs.gold, marts)
+    ops = specs.ops() if dataset is None else ()
+    now = dt.datetime.now(dt.UTC)
+    aged = [gone for spec in ops if (gone := age(spec, storage=storage, now=now, rehearse=dry_run)) is not None]
     tended = [
         done
-        for spec in tables
+        for spec in (*tables, *ops)
         if (
             done := tend(
                 spec,
                 storage=storage,
                 usd_per_gb_month=load_prices(settings.prices).store.gb_month,
-                kept_hours=kept_hours or KEPT_HOURS,
+                kept_hours=kept_hours or (ageing.KEPT_HOURS if spec in ops else KEPT_HOURS),
                 rehearse=dry_run,
                 report=progress,
             )
@@ -68,12 +77,12 @@ def maintain(
         is not None
     ]
     if as_json:
-        print_json({"dry_run": dry_run, "expired": expired, "tables": tended})
+        print_json({"dry_run": dry_run, "expired": expired, "aged": aged, "tables": tended})
         return
-    _show(expired, tended, dry_run=dry_run)
+    _show(expired, aged, tended, dry_run=dry_run)
 
 
-def _show(expired: list[Expired], tended: list[Upkeep], *, dry_run: bool) -> None:
+def _show(expired: list[Expired], aged: list[Aged], tended: list[Upkeep], *, dry_run: bool) -> None:
     from rich.table import Table
 
     for item in expired:
@@ -81,6 +90,13 @@ def _show(expired: list[Expired], tended: list[Upkeep], *, dry_run: bool) -> Non
         console.print(
             f"{'would be ' if dry_run else ''}{what} bronze/{item.dataset}: {item.rows:,} rows, {item.files:,} files of "
             f"{item.bytes:,} bytes, {_named(item.partitions)}",
+            markup=False,
+            soft_wrap=True,
+        )
+    for gone in aged:
+        console.print(
+            f"{'would be ' if dry_run else ''}deleted from {gone.table}: {gone.rows:,} rows of {gone.dates} days, "
+            f"{gone.files:,} files of {gone.bytes:,} bytes",
             markup=False,
             soft_wrap=True,
         )
