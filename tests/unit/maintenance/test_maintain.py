@@ -166,5 +166,6 @@ def test_upkeep_takes_turns_with_the_runs_that_write_silver_and_gold_but_not_wit
         "quarantine_readings": "quarantine_readings",
         "ledger_readings": None,
         "gold_levels": "gold_levels",
+        **{f"ops_{spec.name}": None for spec in specs.ops()},
     }
     assert assets[dg.AssetKey(["silver", "readings"])].op.pool == "silver_readings"
