@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from dagster_project.accounting.account import account
 from dagster_project.cli.main import app
 from dagster_project.definitions import build
+from dagster_project.lake import specs
 from dagster_project.settings import Settings
 from tests.unit.lakes import Lake, reading, small_catalog
 
