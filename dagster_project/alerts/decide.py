@@ -161,7 +161,7 @@ def _gone_on(
     if clear is not None and now - clear >= QUIET:
         return replace(alert, state="resolved", at=now, told_at=now, folded=known)
     worse = condition is not None and _SEVERITIES.index(condition.severity) > _SEVERITIES.index(alert.severity)
-    tell = worse or now - alert.told_at >= REPEAT
+    tell = worse or (clear is None and now - alert.told_at >= REPEAT)
     if not tell and known == alert.folded:
         return None
     after = replace(alert, state="firing", at=now, told_at=now if tell else alert.told_at, folded=known)
