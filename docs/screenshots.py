@@ -31,6 +31,8 @@ START_S = 30.0
 SETTLE_S = 6.0
 # Narrower windows are phones'.
 PHONE = 600
+# More of a page is no picture any more.
+LONGEST = 4_000
 # Name, page, a text that is there once the page is, and the height of the window.
 PAGES = (
     ("graph", "/locations/__repository__@lakehouse/asset-groups/aviation/lineage", "carriers_daily", 900),
@@ -131,7 +133,8 @@ def photograph(
             WebDriverWait(browser, START_S).until(lambda page: text in page.find_element(By.TAG_NAME, "body").text)
             time.sleep(SETTLE_S)
             if whole:
-                resize(browser, width, browser.execute_script("return document.documentElement.scrollHeight"))
+                length = int(browser.execute_script("return document.documentElement.scrollHeight"))
+                resize(browser, width, min(length, LONGEST))
                 time.sleep(1)
         finally:
             browser.save_screenshot(str(target))
