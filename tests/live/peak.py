@@ -96,7 +96,7 @@ def _run(options: argparse.Namespace, home: Path, console: Console) -> dict[str,
         "latency_s": {
             name: _quantiles(seconds.filter(pl.col("at_s").is_between(first, last)))
             for name, first, last in (
-                ("before", 0.0, peak_s[0]),
+                ("before", peak_s[0] / 2, peak_s[0]),
                 ("peak", *peak_s),
                 ("after", peak_s[1], peak_s[1] + options.after),
             )
@@ -116,8 +116,11 @@ def _look(place: Ground, start: float) -> Look:
 
 
 def _drained(looks: Sequence[Look], peak_s: tuple[float, float]) -> float | None:
-    """Seconds from the end of the peak until the lag is no more than the most of the time before the peak."""
-    usual = max((look.lag for look in looks if 0 < look.at_s < peak_s[0]), default=0)
+    """Seconds from the end of the peak until the lag is no more than the most of the time before the peak.
+
+    At first each run pays for what a process does once.
+    """
+    usual = max((look.lag for look in looks if peak_s[0] / 2 < look.at_s < peak_s[0]), default=0)
     moments = (look.at_s for look in looks if look.at_s >= peak_s[1] and look.lag <= usual)
     return next((round(at - peak_s[1], 1) for at in moments), None)
 
@@ -152,7 +155,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=2_000, help="events a second before and after")
     parser.add_argument("--peak", type=float, default=20_000, help="events a second meanwhile")
     parser.add_argument("--seconds", type=float, default=180.0, help="of the peak")
-    parser.add_argument("--before", type=float, default=60.0)
+    parser.add_argument("--before", type=float, default=90.0, help="the first half of it is not looked at")
     parser.add_argument("--after", type=float, default=180.0)
     parser.add_argument("--out", type=Path, help="write the result here, too")
     return parser.parse_args(arguments)
