@@ -35,13 +35,17 @@ def forget(
     import getpass
 
     from dagster_project.contract.loader import load_catalog
+    from dagster_project.lake import specs
     from dagster_project.lake.storage import Storage
+    from dagster_project.lake.table import Table
     from dagster_project.lifecycle.forget import forget as erase
     from dagster_project.lifecycle.subject import Subject
     from dagster_project.services.kafka import bootstrap_servers
+    from dagster_project.serving.cache import Cache
+    from dagster_project.serving.publish import publish
 
     settings = Settings.from_environment()
-    catalog = load_catalog(settings.contracts)
+    catalog, storage = load_catalog(settings.contracts), Storage.at(settings.lake_uri)
     dataset = catalog.dataset(name)
     subject = Subject.of(dataset, _values(dataset, key or [], column or []))
 
@@ -56,11 +60,19 @@ def forget(
         subject,
         by=getpass.getuser(),
         catalog=catalog,
-        storage=Storage.at(settings.lake_uri),
+        storage=storage,
         bootstrap_servers=bootstrap_servers(settings),
         confirm=confirm,
         report=progress,
     )
+    cache = Cache.of(settings)
+    for mart in catalog.marts_of(dataset.name):
+        if (gold := Table.find(specs.gold(mart), storage=storage)) is not None:
+            copy = publish(mart, gold, cache=cache)
+            if copy.state == "unavailable":
+                progress(
+                    f"{mart.name} in the cache: {copy}; what it has goes when it is back, or with its time to live"
+                )
     if as_json:
         print_json(done)
     else:

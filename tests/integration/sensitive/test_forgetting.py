@@ -20,6 +20,9 @@ from dagster_project.lake import specs
 from dagster_project.outbox.publish import publish
 from dagster_project.outbox.replay import replay
 from dagster_project.refine.pseudonyms import Keyring
+from dagster_project.services import cache as service
+from dagster_project.serving.cache import Cache
+from dagster_project.serving.reader import Reader
 from dagster_project.settings import PSEUDONYM_KEYS, Settings
 from tests.integration.lake import Lake, environment, lakehouse
 from tests.integration.outbox.topic import Place, Record, send
@@ -35,6 +38,7 @@ class Scene:
     """A lake in which somebody was forgotten while events came in."""
 
     lake: Lake
+    settings: Settings
     variables: dict[str, str]
     places: set[Place]
     done: dict[str, Any]
@@ -83,6 +87,7 @@ def scene(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sce
             arrive(number)
             step(lake, settings)
         publish(lake.dataset, storage=lake.storage, bootstrap_servers=broker)
+        service.up(settings, report=print)
         ended = threading.Event()
 
         def others() -> int:
@@ -94,14 +99,17 @@ def scene(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sce
                 number += 1
             return number
 
-        with ThreadPoolExecutor(1) as pool:
-            meanwhile = pool.submit(others)
-            try:
-                done = forget(variables)
-            finally:
-                ended.set()
-            assert meanwhile.result() > 2
-        yield Scene(lake=lake, variables=variables, places=places, done=done)
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                meanwhile = pool.submit(others)
+                try:
+                    done = forget(variables)
+                finally:
+                    ended.set()
+                assert meanwhile.result() > 2
+            yield Scene(lake=lake, settings=settings, variables=variables, places=places, done=done)
+        finally:
+            service.down(settings)
 
 
 def needles() -> list[bytes]:
@@ -118,6 +126,16 @@ def test_the_command_proves_that_the_subject_is_gone(scene: Scene) -> None:
     root = Path(scene.lake.storage.uri)
     assert list(searched(root, *needles())) == []
     assert list(searched(root, f"{CANARY}-10'".encode()))
+
+
+def test_the_cache_has_forgotten_it_too(scene: Scene) -> None:
+    reader = Reader(storage=scene.lake.storage, cache=Cache.of(scene.settings))
+    found = reader.read(scene.lake.catalog.mart("spending"))
+    assert found.source == "cache"
+    ring = Keyring.parse(KEYS).first
+    own, another = (ring.pseudonym(f"{CANARY}-{who}", domain="customer_id") for who in (SUBJECT, 2))
+    assert own not in found.rows["customer_id"].to_list()
+    assert another in found.rows["customer_id"].to_list()
 
 
 def test_the_command_tells_what_kafka_keeps(scene: Scene) -> None:
