@@ -119,4 +119,5 @@ def received(size: int) -> None:
 
 def _count(**amounts: int) -> None:
     with _LOCK:
-        _COUNTS.update(amounts)
+        for name, amount in amounts.items():
+            _COUNTS[name] += amount
