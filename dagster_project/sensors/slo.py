@@ -8,9 +8,11 @@ import dagster as dg
 from dagster_project.checks import slo as checks
 from dagster_project.contract.model import Catalog
 from dagster_project.errors import StaleCursorError
+from dagster_project.resources.cache import CacheResource
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
 from dagster_project.slo.budget import INTERVAL_S
+from dagster_project.slo.cached import shown_in
 from dagster_project.slo.measure import measure
 from dagster_project.slo.status import status
 
@@ -28,11 +30,17 @@ def slo_sensor(catalog: Catalog) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def service_levels(
-        context: dg.SensorEvaluationContext, kafka: KafkaResource, lake: LakeResource
+        context: dg.SensorEvaluationContext, kafka: KafkaResource, lake: LakeResource, cache: CacheResource
     ) -> dg.SensorResult | dg.SkipReason:
         storage = lake.storage()
         try:
-            done = measure(catalog, storage=storage, bootstrap=kafka.bootstrap, now=dt.datetime.now(dt.UTC))
+            done = measure(
+                catalog,
+                storage=storage,
+                bootstrap=kafka.bootstrap,
+                now=dt.datetime.now(dt.UTC),
+                cached=shown_in(cache.cache()),
+            )
         except StaleCursorError as error:
             return dg.SkipReason(error.found)
         for problem in () if done is None else done.problems:

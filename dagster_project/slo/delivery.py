@@ -6,9 +6,10 @@ visible counts as late, and what Silver has not read as missing. Cursors in the 
 
 from __future__ import annotations
 
+import bisect
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -23,6 +24,7 @@ from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine.cursors import cursor_keys
 from dagster_project.refine.plan import pending_files, progress
+from dagster_project.slo.cached import Shown, nothing
 from dagster_project.slo.measurement import Measurement
 from dagster_project.slo.objectives import Name
 
@@ -57,7 +59,13 @@ _Steps = Mapping[Key, Sequence[_Step]]
 
 
 def measure_delivery(
-    dataset: Dataset, *, catalog: Catalog, known: Mapping[str, int], storage: Storage, now: dt.datetime
+    dataset: Dataset,
+    *,
+    catalog: Catalog,
+    known: Mapping[str, int],
+    storage: Storage,
+    now: dt.datetime,
+    cached: Shown = nothing,
 ) -> Delivered:
     """Judge the batches that have become visible in all marts which come from this dataset alone, or are overdue.
 
@@ -65,6 +73,7 @@ def measure_delivery(
 
     Args:
         known: cursors of the table of measurements.
+        cached: since when versions of marts are in the cache.
 
     Raises:
         LakeError: a table cannot be read.
@@ -88,7 +97,7 @@ def measure_delivery(
         mart: _history(gold, f"silver/{version.table}", known.get(f"{batch}/{mart.name}"))
         for mart, gold in golds.items()
     }
-    shown = _shown(refined, computed)
+    shown = _shown(refined, {mart: _in_cache(own, mart, golds[mart], cached) for mart, own in computed.items()})
     waiting = pending_files(version, bronze, _through(bronze, shown, done))
     through = _frontier(waiting, bronze, last=cursor.batch_id, overdue=now - max(_PATIENCE, dataset.slo.latency))
     if through <= done:
@@ -164,6 +173,18 @@ def _shown(refined: _Steps, computed: Mapping[Mart, _Steps]) -> dict[Key, list[t
             there = [time for time in times if time is not None]
             shown[key].append((step.value, max(there) if len(there) == len(times) else None))
     return shown
+
+
+def _in_cache(steps: _Steps, mart: Mart, gold: Table | None, cached: Shown) -> _Steps:
+    """The same commits of a mart, visible since its version or the first one after it is in the cache."""
+    times = {} if gold is None or not steps else cached(mart, gold)
+    versions = sorted(times)
+
+    def at(step: _Step) -> dt.datetime:
+        place = bisect.bisect_left(versions, step.version)
+        return max(step.at, times[versions[place]]) if place < len(versions) else step.at
+
+    return {key: [replace(step, at=at(step)) for step in own] for key, own in steps.items()} if times else steps
 
 
 def _covered(mart: Mart, computed: _Steps, key: Key, version: int) -> dt.datetime | None:

@@ -16,6 +16,7 @@ from dagster_project.lake.compaction import compact
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.slo.budget import INTERVAL_S
+from dagster_project.slo.cached import Shown, nothing
 from dagster_project.slo.delivery import Delivered, measure_delivery
 from dagster_project.slo.lag import measure_lag
 from dagster_project.slo.measurement import Measurement
@@ -40,11 +41,14 @@ class Measured:
     problems: Sequence[str]
 
 
-def measure(catalog: Catalog, *, storage: Storage, bootstrap: Callable[[], str], now: dt.datetime) -> Measured | None:
+def measure(
+    catalog: Catalog, *, storage: Storage, bootstrap: Callable[[], str], now: dt.datetime, cached: Shown = nothing
+) -> Measured | None:
     """Measure all datasets and append what was found to `ops.measurements`; `None` if somebody else just has.
 
     Args:
         bootstrap: says where the broker is, or raises what is wrong with it.
+        cached: since when versions of marts are in the cache.
 
     Raises:
         StaleCursorError: somebody else measured meanwhile; nothing was written.
@@ -65,7 +69,9 @@ def measure(catalog: Catalog, *, storage: Storage, bootstrap: Callable[[], str],
             lambda dataset: list(measure_reading(dataset, catalog=catalog, storage=storage, now=now)), begun
         )
         deliveries = list(
-            pool.map(lambda dataset: _delivered(dataset, catalog, known, storage=storage, now=now), begun)
+            pool.map(
+                lambda dataset: _delivered(dataset, catalog, known, storage=storage, now=now, cached=cached), begun
+            )
         )
         found = [*lags.result(), *(item for own in readings for item in own)]
     delivered = [item for item in deliveries if isinstance(item, Delivered)]
@@ -78,11 +84,11 @@ def measure(catalog: Catalog, *, storage: Storage, bootstrap: Callable[[], str],
 
 
 def _delivered(
-    dataset: Dataset, catalog: Catalog, known: Mapping[str, int], *, storage: Storage, now: dt.datetime
+    dataset: Dataset, catalog: Catalog, known: Mapping[str, int], *, storage: Storage, now: dt.datetime, cached: Shown
 ) -> Delivered | str:
     """What was delivered, or why that cannot be said, which is no reason not to measure the others."""
     try:
-        return measure_delivery(dataset, catalog=catalog, known=known, storage=storage, now=now)
+        return measure_delivery(dataset, catalog=catalog, known=known, storage=storage, now=now, cached=cached)
     except LakehouseError as error:
         return f"{dataset.name}: {error.found}"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dagster_project.contract.loader import load_catalog
-from dagster_project.contract.model import MartInput, SqlRule
+from dagster_project.contract.model import MartInput, Slo, SqlRule
 from dagster_project.contract.quality import Statistic
 from dagster_project.errors import ContractError
 from dagster_project.settings import REPOSITORY
@@ -145,6 +145,15 @@ WRONG = {
     "no fields": (LEVEL, "{name: level, logicalType: object}", "name: level", f"{COLUMNS}[4].logicalType", "'object'", "properties: [{name: …}]"),
     "unit": ("team:", "slaProperties:\n  - {property: freshness, value: 1, unit: m}\nteam:", "unit: m", "slaProperties[0].unit", "'m'", "seconds, minutes, hours or days, spelt out"),
     "sla value": ("team:", "slaProperties:\n  - {property: freshness, value: 0, unit: hours}\nteam:", "value: 0", "slaProperties[0].value", "0", "a positive number"),
+    "sla name": ("team:", "slaProperties:\n  - {property: freshnes, value: 1, unit: hours}\nteam:", "freshnes,", "slaProperties[0].property", "'freshnes'", "'freshness'"),
+    "sla percentile": ("team:", "slaProperties:\n  - {property: latencyP99, value: 1, unit: hours}\nteam:", "latencyP99", "slaProperties[0].property", "'latencyP99'", "'latency'"),
+    "sla share unit": ("team:", "slaProperties:\n  - {property: completeness, value: 0.99, unit: share}\nteam:", "completeness", "slaProperties[0].unit", "'share'", "percent"),
+    "sla share": ("team:", "slaProperties:\n  - {property: availability, value: 100, unit: percent}\nteam:", "availability", "slaProperties[0].value", "100", "a percentage above 0 and below 100, such as 99.5"),
+    "sla records": ("team:", "slaProperties:\n  - {property: lagRecords, value: 0.5, unit: records}\nteam:", "lagRecords", "slaProperties[0].value", "0.5", "a whole number of at least 1"),
+    "sla window": ("team:", "slaProperties:\n  - {property: budgetWindow, value: 90, unit: days}\nteam:", "- {property: budgetWindow", "slaProperties", "budgetWindow 90 days", "3 to 35 days"),
+    "sla order": ("team:", "slaProperties:\n  - {property: latencyP50, value: 10, unit: minutes}\nteam:", "- {property: latencyP50", "slaProperties", "latencyP50 0:10:00", "bounds that do not fall"),
+    "sla twice": ("team:", "slaProperties:\n  - {property: lag, value: 1, unit: hours}\n  - {property: lag, value: 2, unit: hours}\nteam:", "value: 2", "slaProperties[1].property", "'lag' again", "each service level once"),
+    "priority": (EVENT_TIME, EVENT_TIME + "\n      - {property: priority, value: urgent}", "- {property: eventTime", "schema[0].customProperties", "priority 'urgent'", "low, normal or high"),
     "no team": ("team:\n  name: testers\n", "", "apiVersion", "team", "no team", "team: {name: …}"),
 }  # fmt: skip
 
@@ -239,6 +248,25 @@ def test_lateness_has_a_default(tmp_path: Path) -> None:
     (dataset,) = load_catalog(write_project(tmp_path, {DATASET: text})).datasets
     assert dataset.allowed_lateness == dataset.idle_after == dt.timedelta(minutes=10)
     assert (dataset.lateness_horizon, dataset.quarantined_from) == (None, None)
+
+
+def test_service_levels_are_what_the_contract_says_and_else_the_defaults(tmp_path: Path) -> None:
+    (plain,) = load_catalog(write_project(tmp_path / "a", {DATASET: CONTRACT})).datasets
+    assert (plain.slo, plain.priority) == (Slo(), "normal")
+    levels = ["freshnessTarget, value: 99.9, unit: percent", "lagRecords, value: 5000, unit: records",
+              "latency, value: 90, unit: seconds", "budgetWindow, value: 7, unit: days", "frequency, value: 1, unit: d"]  # fmt: skip
+    items = "".join(f"  - {{property: {item}}}\n" for item in levels)
+    text = changed(CONTRACT, "team:", f"slaProperties:\n{items}team:")
+    text = changed(text, "PT10M}", "PT10M}\n      - {property: priority, value: low}")
+    (dataset,) = load_catalog(write_project(tmp_path / "b", {DATASET: text})).datasets
+    assert dataset.priority == "low"
+    assert dataset.slo == Slo(
+        freshness_target=0.999,
+        lag_records=5000,
+        latency=dt.timedelta(seconds=90),
+        latency_p95=dt.timedelta(seconds=90),  # what holds for 99 of a hundred holds for 95
+        window=dt.timedelta(days=7),
+    )
 
 
 def test_what_is_beyond_the_horizon_is_kept_unless_the_contract_says_otherwise(tmp_path: Path) -> None:

@@ -175,6 +175,27 @@ def test_the_first_commit_that_shows_an_event_counts(lake: Lake) -> None:
     assert found["latency_p50", None][0] == pytest.approx(75, abs=12)
 
 
+def test_an_event_is_visible_when_the_cache_has_its_version_or_a_later_one(lake: Lake) -> None:
+    observer = Observer(lake)
+    observer.arrive(reading(0, "before"))
+    observer.look()
+    observer.arrive(sent(reading(1, "a"), 10))
+    lake.refine()
+    lake.compute()
+    first = lake.gold.version
+    observer.arrive(sent(reading(2, "b"), 10), sent(reading(3, "c", region="us"), 10))
+    lake.refine()
+    lake.compute()
+    late = {first - 1: now() - dt.timedelta(hours=1), first + 1: now() + dt.timedelta(seconds=90)}
+    done = measure(
+        lake.catalog, storage=lake.storage, bootstrap=no_broker, now=observer.at, cached=lambda mart, gold: late
+    )
+    assert done is not None
+    (p50,) = (one for one in done.measurements if one.objective == "latency_p50")
+    assert (p50.good, p50.bad) == (0, 3)
+    assert p50.value == pytest.approx(100, abs=12)
+
+
 def test_duplicates_change_nothing_in_gold_and_are_visible_at_once(lake: Lake) -> None:
     observer = Observer(lake)
     observer.arrive(reading(0, "a"))

@@ -16,6 +16,7 @@ from dagster_project.checks import slo as checks
 from dagster_project.definitions import build
 from dagster_project.lake import specs
 from dagster_project.lake.table import Table
+from dagster_project.resources.cache import CacheResource
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors import slo as sensors
@@ -36,7 +37,11 @@ def test_the_sensor_measures_and_tells_verdicts_when_they_change(
     lake.arrive(reading(0))
     lake.refine()
     sensor = sensors.slo_sensor(lake.catalog)
-    resources = {"lake": LakeResource(uri=lake.storage.uri), "kafka": KafkaResource(servers="127.0.0.1:1")}
+    resources = {
+        "lake": LakeResource(uri=lake.storage.uri),
+        "kafka": KafkaResource(servers="127.0.0.1:1"),
+        "cache": CacheResource(home=lake.storage.uri, uri=lake.storage.uri),
+    }
     # Of a broker that is not there the client's own time-out would be waited for.
     monkeypatch.setattr("dagster_project.slo.lag.survey", refused)
 
