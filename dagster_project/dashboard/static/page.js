@@ -294,7 +294,7 @@ function alerts({ alerts: open }) {
   text(byId("alerts-note"), open?.length ? "the critical ones first" : "");
   if (!open) fill(body, empty("Not looked at yet.", "Alerts appear here once their journal can be read."));
   else if (!open.length) fill(body, empty("No open alerts.", "Nothing needs a person now."));
-  else fill(body, el("ul", {}, ...open.map(alert)));
+  else fill(body, ...grouped(open));
   if (!open) return;
   const now = new Map(open.map((item) => [`${item.alert} ${item.scope}`.trim(), item]));
   const before = told.get("alerts");
@@ -303,6 +303,16 @@ function alerts({ alerts: open }) {
   const news = [...now].filter(([id]) => !before.has(id)).map(([id, item]) => `New alert, ${item.severity}: ${id}, ${item.summary}`);
   const over = [...before.keys()].filter((id) => !now.has(id)).map((id) => `Resolved: ${id}`);
   if (news.length || over.length) announce([...news, ...over].join(". "));
+}
+
+// Of one kind, so many are shown; a storm of them must not hide the figures.
+const ALERTS = 2;
+
+/** Alerts by kind, in the order of the first of each. */
+function grouped(open) {
+  const kinds = [...new Set(open.map((item) => item.alert))].map((kind) => open.filter((item) => item.alert === kind));
+  return kinds.map((own) => el("div", { "data-key": own[0].alert, class: "kind" }, el("ul", {}, ...own.slice(0, ALERTS).map(alert)),
+    own.length > ALERTS ? el("details", { "data-key": "more" }, el("summary", {}, `${count(own.length - ALERTS)} more of ${own[0].alert}`), el("ul", {}, ...own.slice(ALERTS).map(alert))) : null));
 }
 
 function alert(item) {
