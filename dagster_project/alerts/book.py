@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dagster_project.alerts.alert import Alert
+from dagster_project.alerts.kinds import LINGER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +61,18 @@ class Book:
         added, progress = self.numbered(transitions), {**self.sinks, **sinks}
         least = min((item.told for item in progress.values()), default=self.sequence + len(added))
         return Book(
-            alerts=tuple({alert.id: alert for alert in (*self.alerts, *added)}.values()),
+            alerts=newest((*self.alerts, *added)),
             untold=tuple(alert for alert in (*self.untold, *added) if alert.sequence > least),
             sequence=self.sequence + len(added),
             sinks=progress,
         )
+
+
+def newest(rows: Sequence[Alert]) -> tuple[Alert, ...]:
+    """The newest transition of each alert that is open, or ended lately enough to explain others, in the order of rows."""
+    if not rows:
+        return ()
+    # Twice as long: what outlives its cause still names it.
+    since = max(alert.at for alert in rows) - 2 * LINGER
+    last = {alert.id: alert for alert in rows}
+    return tuple(alert for alert in last.values() if alert.is_open or alert.at >= since)

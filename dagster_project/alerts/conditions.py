@@ -138,6 +138,7 @@ def arrived(dataset: Dataset, arrivals: Sequence[Arrival], *, now: dt.datetime) 
             f"be decoded, the contract reckons with {dataset.max_bad_rate:.1%}",
             severity="critical",
             command=f"lakehouse dlq list {dataset.name}",
+            since=min(item.at for item in recent if item.poison),
         )
     drifted, rows = sum(item.drifted for item in arrivals), sum(item.rows for item in arrivals)
     if drifted:
@@ -147,6 +148,7 @@ def arrived(dataset: Dataset, arrivals: Sequence[Arrival], *, now: dt.datetime) 
             summary=f"{drifted:,} of the last {rows:,} messages have fields that the contract does not know",
             severity="warning",
             command=f'lakehouse query "SELECT _rescued FROM bronze.{dataset.name} WHERE _rescued IS NOT NULL LIMIT 5"',
+            since=min(item.at for item in arrivals if item.drifted),
         )
 
 

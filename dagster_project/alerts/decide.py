@@ -116,7 +116,11 @@ def decide(known: Iterable[Alert], seen: Seen, memory: Memory, now: dt.datetime)
         transitions=tuple(transitions),
         memory=replace(
             memory,
-            held={id_: seen_at for id_, seen_at in held.items() if id_ not in due},
+            # What could not be looked at may still be wrong: its time goes on.
+            held={
+                **{id_: since for id_, since in memory.held.items() if id_.alert in seen.unknown and id_ not in raised},
+                **{id_: seen_at for id_, seen_at in held.items() if id_ not in due},
+            },
             clear={id_: seen_at for id_, seen_at in clear.items() if id_ not in over},
         ),
     )

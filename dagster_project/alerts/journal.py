@@ -14,8 +14,7 @@ from dataclasses import asdict, fields
 import polars as pl
 
 from dagster_project.alerts.alert import Alert, from_row
-from dagster_project.alerts.book import Book, Progress
-from dagster_project.alerts.kinds import LINGER
+from dagster_project.alerts.book import Book, Progress, newest
 from dagster_project.contract.model import DATE_COLUMN
 from dagster_project.errors import StaleCursorError
 from dagster_project.lake import specs
@@ -87,7 +86,8 @@ def write(storage: Storage, book: Book, transitions: Iterable[Alert], sinks: Map
     after = book.after(added, sinks)
     if not added and not sinks:
         return after
-    table = Table.open(specs.alerts(), storage=storage)
+    # A table that is there is not opened further than its head: on a slow store each listing would cost people seconds.
+    table = Table.find(specs.alerts(), storage=storage) or Table.open(specs.alerts(), storage=storage)
     known = table.cursors()
     # A sink that was never used begins where the book was: from then on each transition is its own, too.
     first = {name: item for name, item in book.sinks.items() if added and f"{_TOLD}/{name}" not in known}
@@ -104,12 +104,14 @@ def write(storage: Storage, book: Book, transitions: Iterable[Alert], sinks: Map
     for name, item in {**first, **sinks}.items():
         cursors |= {f"{_TOLD}/{name}": item.told, f"{_TRIES}/{name}": item.tries, f"{_RETRY}/{name}": item.retry_ms}
     problems = {name: item.problem for name, item in sinks.items() if item.tries}
-    table.commit(
+    version = table.commit(
         _rows(added),
         cursors=cursors,
         marks=[f"{_PROBLEM}/{name}" for name in problems],
         metadata={_PROBLEMS: json.dumps(problems)} if problems else None,
     )
+    if table.version == version:
+        _BOOKS[table.uri] = table.digest, frozenset(after.sinks), after
     return after
 
 
@@ -119,15 +121,13 @@ def _read(table: Table, sinks: Collection[str]) -> Book:
     progress = {name: _progress(table, name, last) for name in sinks}
     least = min((item.told for item in progress.values()), default=last)
     files = table.files()
-    newest = files[DATE_COLUMN].max()
-    if not isinstance(newest, dt.date):
+    last_date = files[DATE_COLUMN].max()
+    if not isinstance(last_date, dt.date):
         return Book(sequence=last, sinks=progress)
-    recent = (pl.col(DATE_COLUMN) >= newest - _BACK) | (pl.col("max.sequence") > least)
+    recent = (pl.col(DATE_COLUMN) >= last_date - _BACK) | (pl.col("max.sequence") > least)
     rows = _alerts(table.rows(files.filter(recent)))
-    since = rows[-1].at - 2 * LINGER  # what outlives its cause still names it
-    alerts = {alert.id: alert for alert in rows}
     return Book(
-        alerts=tuple(alert for alert in alerts.values() if alert.is_open or alert.at >= since),
+        alerts=newest(rows),
         untold=tuple(alert for alert in rows if alert.sequence > least),
         sequence=last,
         sinks=progress,

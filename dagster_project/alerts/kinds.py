@@ -30,7 +30,7 @@ def _kind(seconds: int, meaning: str, aftermath: dt.timedelta = _AFTERMATH) -> K
     return Kind(hold=dt.timedelta(seconds=seconds), meaning=meaning, aftermath=aftermath)
 
 
-# An effect waits at least two ticks longer than its causes, so that the cause is there when its effects are due
+# An effect waits for as long as its causes at least, and for three ticks, so that the cause is seen before its effects are due
 # (`causes.py`; a test holds it). The first step is longer than what mends itself: an election of a leader takes less than
 # 10 s, a store's hiccup a retry or two.
 KINDS: Mapping[str, Kind] = {
@@ -61,11 +61,11 @@ KINDS: Mapping[str, Kind] = {
     ),
     # Half an hour of retention or more is left when it is due; a minute of it is well spent on being sure.
     "time-to-loss": _kind(60, "The broker is about to delete events that were never read, or has done so."),
+    "stale-cache": _kind(
+        40, "The cache has older figures than Gold, or does not answer; readers get Gold's, more slowly."
+    ),
     # The next try comes at once after a first failure; what a killed process left is mended within the minute.
     "failed-run": _kind(65, "Work of a dataset is not done: its tables stay as they were until a run succeeds."),
-    "stale-cache": _kind(
-        65, "The cache has older figures than Gold, or does not answer; readers get Gold's, more slowly."
-    ),
     "lag": _kind(90, "Bronze is behind Kafka by more than the contract allows; all figures of the dataset are late."),
     "slo-burn": _kind(
         120,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +14,7 @@ from dagster_project.alerts.alert import Condition
 from dagster_project.alerts.arrivals import arrivals
 from dagster_project.alerts.decide import Seen
 from dagster_project.alerts.facts import Facts
-from dagster_project.alerts.probes import TIMEOUT_S, Bounded, Probe
+from dagster_project.alerts.probes import LOOK_S, PROBE_S, Bounded, Probe
 from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.errors import LakehouseError
 from dagster_project.ingest.horizon import horizons
@@ -53,14 +54,12 @@ class Look:
 def look(
     catalog: Catalog, *, storage: Storage, servers: Callable[[], str], cache: Cache, facts: Facts, now: dt.datetime
 ) -> Look:
-    """Look at everything, side by side; takes no longer than two time-outs of 5 s, whatever hangs.
+    """Look at everything, side by side; takes no longer than 15 s, whatever hangs.
 
     Args:
         servers: gives the bootstrap servers.
     """
-    broker = _PROBED.setdefault("broker", Bounded()).ask(partial(probes.broker, servers))
-    store = _PROBED.setdefault(storage.uri, Bounded()).ask(partial(probes.store, storage))
-    kafka, lake = _probed(broker), _probed(store)
+    kafka, lake = _probed(partial(probes.broker, servers), partial(probes.store, storage), uri=storage.uri)
     found = [
         Seen(conditions=(*conditions.broker(kafka), *conditions.store(lake, uri=storage.uri))),
         _dagsters(facts),
@@ -71,24 +70,35 @@ def look(
         ("served", _SERVED, lambda: _served(catalog, storage, cache, now)),
         ("losses", _LOSSES, lambda: _losses(catalog, storage, servers()) if kafka.up else Seen.nothing(_LOSSES)),
     ]
-    asked = [
-        (kinds, _ASKED.setdefault(f"{name} {storage.uri}", Bounded()).ask(question) if lake.up else None)
-        for name, kinds, question in questions
-    ]
-    found += (Seen.nothing(kinds) if future is None else _answered(future, kinds) for kinds, future in asked)
-    return Look(seen=Seen.together(found), store_up=lake.up)
+    if not lake.up:
+        found += (Seen.nothing(kinds) for _, kinds, _ in questions)
+        return Look(seen=Seen.together(found), store_up=False)
+    standing = [_ASKED.setdefault(f"{name} {storage.uri}", Bounded()) for name, _, _ in questions]
+    for one, (_, _, question) in zip(standing, questions, strict=True):
+        one.ask(question)
+    deadline = time.monotonic() + LOOK_S
+    found += (_answered(one, kinds, deadline) for one, (_, kinds, _) in zip(standing, questions, strict=True))
+    return Look(seen=Seen.together(found), store_up=True)
 
 
-def _probed(future: Future[Probe]) -> Probe:
+def _probed(*questions: Callable[[], Probe], uri: str) -> list[Probe]:
+    standing = [_PROBED.setdefault(f"{number} {uri}", Bounded()) for number in range(len(questions))]
+    for one, question in zip(standing, questions, strict=True):
+        one.ask(question)
+    deadline = time.monotonic() + PROBE_S
+    return [_probe(one, deadline) for one in standing]
+
+
+def _probe(asked: Bounded[Probe], deadline: float) -> Probe:
     try:
-        return future.result(TIMEOUT_S)
+        return asked.answer(deadline)
     except TimeoutError:
-        return Probe(seconds=TIMEOUT_S, found=f"no answer within {TIMEOUT_S:g} s")
+        return Probe(seconds=PROBE_S, found=f"no answer within {PROBE_S:g} s")
 
 
-def _answered(future: Future[Seen], kinds: frozenset[str]) -> Seen:
+def _answered(asked: Bounded[Seen], kinds: frozenset[str], deadline: float) -> Seen:
     try:
-        return future.result(TIMEOUT_S)
+        return asked.answer(deadline)
     except (TimeoutError, LakehouseError):
         return Seen.nothing(kinds)
 

@@ -16,8 +16,10 @@ from dagster_project.services.probe import registered
 # A store answers within some tens of milliseconds, a far one within a few hundred. Runs make a few dozen requests one
 # after the other, so at this they take a minute longer.
 SLOW_S = 2.0
-# What takes longer is down for whoever waits: a look at the platform has other things to see.
-TIMEOUT_S = 5.0
+# A probe that takes longer is down for whoever waits.
+PROBE_S = 5.0
+# For all else together: tables of many datasets in a slow store. What comes later is seen at the next look.
+LOOK_S = 10.0
 _BROKER_S = 2.0
 _Result = TypeVar("_Result")
 
@@ -39,25 +41,37 @@ class Probe:
         return not self.found
 
 
-class Late(Exception):  # noqa: N818 it is no error of ours; the caller makes a verdict of it
-    """No answer in time."""
-
-
 class Bounded(Generic[_Result]):
-    """Something that may hang, asked in a thread of its own; one that hangs is not asked again before it has ended.
+    """Something that may hang, asked in a thread of its own; while it waits for its answer it is not asked again.
 
-    Clients of stores and brokers have time-outs of a minute and tries of their own, and cannot be stopped.
+    Clients of stores and brokers have time-outs of a minute and tries of their own, and cannot be stopped. What comes late is
+    the answer of the next look.
     """
 
     def __init__(self) -> None:
         self._asked: Future[_Result] | None = None
 
-    def ask(self, question: Callable[[], _Result]) -> Future[_Result]:
-        """Begin to ask; an earlier question that still waits for its answer stands in."""
-        if self._asked is None or self._asked.done():
+    def ask(self, question: Callable[[], _Result]) -> None:
+        """Begin to ask, unless an earlier question has not been answered yet."""
+        if self._asked is None:
             self._asked = Future()
             threading.Thread(target=_answer, args=(self._asked, question), daemon=True).start()
-        return self._asked
+
+    def answer(self, deadline: float) -> _Result:
+        """The answer, or the error that asking has ended with.
+
+        Args:
+            deadline: until when it is waited for, by `time.monotonic`.
+
+        Raises:
+            TimeoutError: it has not come by then.
+        """
+        assert self._asked is not None, "asked before"
+        try:
+            return self._asked.result(max(deadline - time.monotonic(), 0))
+        finally:
+            if self._asked.done():
+                self._asked = None
 
 
 def _answer(future: Future[_Result], question: Callable[[], _Result]) -> None:

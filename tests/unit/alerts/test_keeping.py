@@ -132,6 +132,27 @@ def test_nothing_is_written_while_nothing_changes(post: Post) -> None:
     assert post.path.stat().st_mtime_ns == written
 
 
+def test_what_was_written_here_need_not_be_read_and_what_others_wrote_is(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post.look(BROKER)
+    reads = list[int]()
+    real = journal._read
+    monkeypatch.setattr(journal, "_read", lambda *args: reads.append(1) or real(*args))
+    post.look(BROKER, replace(condition("poison-rate", "b"), since=BROKER.since))
+    post.look(BROKER)
+    assert reads == []
+    replace(post, path=post.path.with_name("other.json"), memory=Memory()).look(
+        replace(LAG, alert="schema-drift"), BROKER
+    )
+    journal._BOOKS.clear()  # as of another process
+    book = journal.read(post.storage, ("inbox",))
+    assert len(reads) == 1
+    assert ids(book.open) == ["broker-down", "poison-rate b", "schema-drift readings"]
+    journal._BOOKS.clear()
+    assert journal.read(post.storage, ("inbox",)) == book
+
+
 def test_the_critical_ones_come_first_then_the_oldest(post: Post) -> None:
     drift = replace(condition("schema-drift", "a", severity="warning"), since=START - dt.timedelta(hours=2))
     poison = replace(condition("poison-rate", "b"), since=START - dt.timedelta(hours=1))

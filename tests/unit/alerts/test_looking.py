@@ -244,7 +244,7 @@ def test_a_store_that_hangs_is_down_and_not_asked_again_meanwhile(lake: Lake, mo
         released.wait()
         return Probe(seconds=9.0)
 
-    monkeypatch.setattr(look, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(look, "PROBE_S", 0.05)
     monkeypatch.setattr(probes, "store", hangs)
     for _ in range(3):
         began = time.monotonic()
@@ -295,10 +295,20 @@ def test_probes(tmp_path: Path) -> None:
 
 def test_what_is_asked_in_time_gives_its_answer_or_its_error() -> None:
     asked = Bounded[int]()
-    assert asked.ask(lambda: 3).result(5) == 3
+    asked.ask(lambda: 3)
+    assert asked.answer(time.monotonic() + 5) == 3
+    asked.ask(fails)
     with pytest.raises(LakeError):
-        asked.ask(fails).result(5)
-    assert asked.ask(lambda: 4).result(5) == 4
+        asked.answer(time.monotonic() + 5)
+    released = threading.Event()
+    asked.ask(lambda: 4 if released.wait() else 0)
+    with pytest.raises(TimeoutError):
+        asked.answer(time.monotonic())
+    asked.ask(lambda: 5)  # is not asked: the former answer is still to come
+    released.set()
+    assert asked.answer(time.monotonic() + 5) == 4
+    asked.ask(lambda: 5)
+    assert asked.answer(time.monotonic() + 5) == 5
 
 
 def fails() -> int:
