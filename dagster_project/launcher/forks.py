@@ -21,6 +21,7 @@ PRELOADED = (
     "redis",
     "s3fs",
     "sqlglot.lineage",
+    "structlog",
 )
 # polars' allocator gives memory back to the system half a second after its last use and asks for it again with the next
 # batch: a tenth of a run's CPU time went into the kernel's zeroing of pages. A run holds on to it for longer than a batch takes.

@@ -122,6 +122,8 @@ def test_a_full_file_is_kept_once_it_is_turned(tmp_path: Path, monkeypatch: pyte
         own.info(text)
     assert (tmp_path / FORMER).read_text() == "first line of thirty characters\n"
     assert (tmp_path / FILE).read_text() == "second\n"
+    own._turn(tmp_path / FILE)  # as another process does that has seen the file full, and comes later
+    assert (tmp_path / FORMER).read_text() == "first line of thirty characters\n"
 
 
 def test_a_folder_that_cannot_be_written_fails_no_batch(
