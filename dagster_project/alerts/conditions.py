@@ -11,6 +11,7 @@ from dagster_project.alerts.arrivals import WINDOW, Arrival
 from dagster_project.alerts.facts import FailedRun, Imbalance
 from dagster_project.alerts.probes import SLOW_S, Probe
 from dagster_project.contract.model import Catalog, Dataset
+from dagster_project.errors import CacheError
 from dagster_project.ingest.horizon import Horizon
 from dagster_project.refine.holds import Hold, holds
 from dagster_project.refine.watermarks import Watermark
@@ -152,17 +153,19 @@ def arrived(dataset: Dataset, arrivals: Sequence[Arrival], *, now: dt.datetime) 
         )
 
 
+def cache(error: CacheError, *, since: dt.datetime | None) -> Iterator[Condition]:
+    """The cache does not answer."""
+    yield Condition(
+        alert="stale-cache",
+        summary=f"{error.found}; readers get Gold's rows",
+        severity="warning",
+        command="lakehouse serve status",
+        since=since,
+    )
+
+
 def served(found: Status, catalog: Catalog, *, now: dt.datetime) -> Iterator[Condition]:
-    """A cache that does not answer, or is without what Gold has."""
-    if found.state == "unavailable":
-        yield Condition(
-            alert="stale-cache",
-            summary=f"the cache at {found.address} does not answer: {found.reason}; readers get Gold's rows",
-            severity="warning",
-            command="lakehouse serve status",
-            since=found.since,
-        )
-        return
+    """Marts of which the cache is without what Gold has."""
     for copy in found.marts if found.state == "available" else ():
         if not copy.current and copy.behind_since is not None and now - copy.behind_since > _BEHIND:
             origin = min(catalog.origins(catalog.mart(copy.mart)), default="")

@@ -16,7 +16,7 @@ from dagster_project.alerts.decide import Seen
 from dagster_project.alerts.facts import Facts
 from dagster_project.alerts.probes import LOOK_S, PROBE_S, Bounded, Probe
 from dagster_project.contract.model import Catalog, Dataset
-from dagster_project.errors import LakehouseError
+from dagster_project.errors import CacheError, LakehouseError
 from dagster_project.ingest.horizon import horizons
 from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
@@ -115,6 +115,12 @@ def _budgets(catalog: Catalog, storage: Storage, now: dt.datetime) -> Seen:
 
 
 def _served(catalog: Catalog, storage: Storage, cache: Cache, now: dt.datetime) -> Seen:
+    if not cache.there or not any(mart.serve for mart in catalog.marts):
+        return Seen()
+    try:  # before Gold is looked at, which takes a while in a slow store
+        cache.ask(lambda client: client.ping())
+    except CacheError as error:
+        return Seen(conditions=tuple(conditions.cache(error, since=cache.since)))
     found = served(catalog, storage=storage, cache=cache)
     return Seen(conditions=tuple(conditions.served(found, catalog, now=now)))
 

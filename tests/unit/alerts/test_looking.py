@@ -183,9 +183,25 @@ def test_what_is_served(catalog: Catalog) -> None:
     (behind,) = conditions.served(found, catalog, now=START + dt.timedelta(minutes=1))
     assert (str(behind.id), behind.since) == ("stale-cache readings/levels", START)
     assert "version 6 of levels, Gold has had version 7" in behind.summary
-    away = replace(found, state="unavailable", reason="refused", breaker="open", since=START)
-    assert ids(list(conditions.served(away, catalog, now=START))) == ["stale-cache"]
     assert list(conditions.served(replace(found, state="none"), catalog, now=START + dt.timedelta(hours=1))) == []
+
+
+def test_a_cache_that_does_not_answer_is_one_alert_and_gold_is_not_asked(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = Cache(lambda: "redis://127.0.0.1:1/0", storage=lake.storage)
+    monkeypatch.setattr(look, "served", lambda *_, **__: 1 / 0)
+
+    def looked(lake: Lake) -> list[Condition]:
+        found = look.look(lake.catalog, storage=lake.storage, servers=no_broker, cache=away, facts=Facts(), now=START)
+        return [item for item in found.seen.conditions if item.alert == "stale-cache"]
+
+    private = replace(lake.mart, serve=None)
+    assert looked(replace(lake, catalog=replace(lake.catalog, marts=(private,)))) == []
+    (found,) = looked(lake)
+    assert str(found.id) == "stale-cache"
+    assert "127.0.0.1:1" in found.summary
+    assert found.since is not None
 
 
 def test_losses() -> None:
