@@ -13,6 +13,8 @@ import pytest
 from dagster_project.errors import KafkaError, StaleCursorError
 from dagster_project.lake import specs
 from dagster_project.lake.table import Table
+from dagster_project.refine.gold import compute
+from dagster_project.refine.silver import refine
 from dagster_project.slo import measure as measuring
 from dagster_project.slo.measure import measure
 from dagster_project.slo.status import status
@@ -173,6 +175,22 @@ def test_the_first_commit_that_shows_an_event_counts(lake: Lake) -> None:
     # The first took some 50 s, the second 100 s, however late it is looked at.
     assert found["latency_p99", None][0] == pytest.approx(100, abs=12)
     assert found["latency_p50", None][0] == pytest.approx(75, abs=12)
+
+
+def test_what_is_refined_again_was_visible_before(lake: Lake) -> None:
+    observer = Observer(lake)
+    observer.arrive(reading(0, "before"))
+    observer.look()
+    observer.arrive(sent(reading(1, "a"), 100))
+    lake.refine()
+    lake.compute()
+    shown_ago(lake.silver, dt.timedelta(seconds=60))
+    shown_ago(lake.gold, dt.timedelta(seconds=50))
+    before = lake.silver.version
+    list(refine(lake.dataset, storage=lake.storage, keys=None, afresh=True))
+    list(compute(lake.mart, catalog=lake.catalog, storage=lake.storage, keys=None, afresh=True))
+    assert lake.silver.version > before
+    assert observer.look()["latency_p99", None][0] == pytest.approx(50, abs=12)
 
 
 def test_an_event_is_visible_when_the_cache_has_its_version_or_a_later_one(lake: Lake) -> None:
