@@ -31,12 +31,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: leave nothing behind
     with tempfile.TemporaryDirectory(prefix="live-") as folder:
         found = _run(options, Path(folder), console)
-    text = json.dumps(found, indent=2, default=str) + "\n"
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text)
-    sys.stdout.write(text)
-    return 1 if found["problems"] else 0
+    return judge.conclude(found, out=options.out)
 
 
 def _run(options: argparse.Namespace, home: Path, console: Console) -> dict[str, Any]:
@@ -44,7 +39,7 @@ def _run(options: argparse.Namespace, home: Path, console: Console) -> dict[str,
     burst = Burst()
     chosen = [fault for fault in faults(burst) if any(word in fault.name for word in options.faults)]
     plan = course.slots(chosen, seconds=seconds)
-    silent = next((slot for slot in plan if slot.fault.alert == "silent-region"), None)
+    silent = next((slot for slot in plan if slot.fault.timed), None)
     project(home, datasets=STREAMS)
     with hook() as told, store() as stored, ground(home, store=stored, hook=told) as place:
         start = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=_MAKING_S + _MAKING_EACH_S * options.rate * seconds)

@@ -16,7 +16,7 @@ _WARM_S, _WARM_SHARE = 40.0, 0.2
 # A region has to be silent for 30 s to be called so, then for the 40 s that its alert is held down, and is looked at now and
 # then; all other faults last until they are told of.
 SILENT_S = 95.0
-# What was told of stays broken a little longer: it is to be told once.
+# What was told of stays broken a little longer: it is to be told once. A fault that is not told of ends so long before the next.
 _AFTER_S = 5.0
 # After the last event: the backlog, and a minute of quiet before an alert is called over, several times over.
 PATIENCE_S = 600.0
@@ -46,8 +46,8 @@ def slots(chosen: Sequence[Fault], *, seconds: float) -> list[Slot]:
     warm = min(_WARM_S, seconds * _WARM_SHARE)
     each = (seconds - warm) / max(1, len(chosen))
     return [
-        Slot(fault=fault, begin_s=warm + place * each, end_s=warm + place * each + min(SILENT_S, each))
-        for place, fault in enumerate(chosen)
+        Slot(fault=fault, begin_s=begin, end_s=begin + min(each - _AFTER_S, SILENT_S if fault.timed else each))
+        for fault, begin in ((fault, warm + place * each) for place, fault in enumerate(chosen))
     ]
 
 
@@ -69,9 +69,7 @@ def run(ground: Ground, plan: Sequence[Slot], *, start: float, report: Callable[
             check=ground.check,
         )
         told_s = time.time() - start if told else None
-        # The shop's own timetable says when a region is back; it is not mended before.
-        timetable = fault.alert == "silent-region"
-        wait(start + slot.end_s - time.time() if timetable else _AFTER_S, check=ground.check)
+        wait(start + slot.end_s - time.time() if fault.timed else _AFTER_S, check=ground.check)
         fault.mend(ground)
         mended = time.time() - start
         report(f"{mended:5.0f} s: mended; {fault.alert} {f'was told at {told_s:.0f} s' if told_s else 'was NOT told'}")

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -73,12 +75,24 @@ def alerts(ground: Ground, struck: Sequence[Struck], *, since: dt.datetime) -> I
                 yield f"the webhook was told {told[name, state]} times that {name} is {state}"
 
 
+def conclude(found: Mapping[str, Any], *, out: Path | None) -> int:
+    """Write a result to a file, and what a person reads of it to standard output; returns the exit code."""
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(found, indent=1, default=str) + "\n")
+    short = {name: value for name, value in found.items() if name not in {"objectives", "accounts", "lag_records"}}
+    sys.stdout.write(json.dumps(short, indent=2, default=str) + "\n")
+    return 1 if found["problems"] else 0
+
+
 def accounted(ground: Ground) -> tuple[list[dict[str, Any]], list[str]]:
     """What `lakehouse verify` says."""
     ran = ground.lakehouse("verify", "--json")
     if not ran.stdout:
         return [], [f"verify: {ran.stderr}"]
     found: list[dict[str, Any]] = json.loads(ran.stdout)
+    for item in found:
+        del item["partitions"]  # their sums are in the account
     return found, [f"verify {item['dataset']}: {problem}" for item in found for problem in item["problems"]] + (
         [f"verify ended with {ran.returncode}"] if ran.returncode else []
     )

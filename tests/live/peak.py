@@ -48,12 +48,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: leave nothing behind
     with tempfile.TemporaryDirectory(prefix="peak-") as folder:
         found = _run(options, Path(folder), console)
-    text = json.dumps(found, indent=2, default=str) + "\n"
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text)
-    sys.stdout.write(text)
-    return 1 if found["problems"] else 0
+    return judge.conclude(found, out=options.out)
 
 
 def _run(options: argparse.Namespace, home: Path, console: Console) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=COMMAND_PATIENCE,
+            timeout=2 * COMMAND_PATIENCE,  # a page may wait for something itself
             check=False,
         )
         return Ran(output=done.stdout, code=done.returncode)
