@@ -29,15 +29,15 @@ from tests.live.hook import Hook
 from tests.live.store import Store
 
 # What differs from the project's contracts, behind the line of which property. A region of the busiest small stream is silent
-# after half a minute, not after ten, which is as long as the whole run. And of a platform that has just begun one moment of ten is
-# a tenth of all there ever were: with targets of 99 in 100 whoever starts it would be told of a burning budget.
+# after half a minute, not after ten, which is as long as the whole run. And of a platform that has just begun one moment is half
+# of all there were: with targets of 99 in 100 a first look before there is a table would be told of as a burning budget.
 # A customer's record may be as old as the customer, so that at first one region is days behind another.
 _IDLE = (
     ("orders", "writeMode", "{property: idleAfter, value: PT30S}"),
     ("customers", "writeMode", "{property: idleAfter, value: P3D}"),
 )
 _TARGETS = tuple(
-    ("", "freshness", f"{{property: {name}, value: 90, unit: percent}}")
+    ("", "freshness", f"{{property: {name}, value: 50, unit: percent}}")
     for name in ("freshnessTarget", "lagTarget", "availability")
 )
 _BUCKET = "lakehouse"
