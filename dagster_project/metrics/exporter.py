@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -68,7 +68,6 @@ class Exporter:
 
     def __init__(self, sources: Iterable[Source]) -> None:
         self._asked = [_Asked(source=source) for source in sources]
-        self._pool = ThreadPoolExecutor(len(self._asked), thread_name_prefix="source")
         self._lock = threading.Lock()
         self.families = (*(family for asked in self._asked for family in asked.source.families), *FAMILIES)
 
@@ -94,7 +93,7 @@ class Exporter:
             began = time.monotonic()
             for asked in self._asked:
                 if asked.coming is None and not asked.stands(time.time()):
-                    asked.coming = self._pool.submit(_read, asked.source)
+                    asked.coming = _ask(asked.source)
             wait([asked.coming for asked in self._asked if asked.coming is not None], timeout=patience)
             now = time.time()
             found = [sample for asked in self._asked for sample in self._said(asked, now)]
@@ -116,6 +115,16 @@ class Exporter:
             yield TOOK.of(good.seconds, name)
             if fresh:
                 yield from good.samples
+
+
+def _ask(source: Source) -> Future[_Answer]:
+    """In a thread of its own, which keeps no process from ending while a broker does not answer."""
+    coming: Future[_Answer] = Future()
+    thread = threading.Thread(
+        target=lambda: coming.set_result(_read(source)), name=f"source-{source.name}", daemon=True
+    )
+    thread.start()
+    return coming
 
 
 def _read(source: Source) -> _Answer:

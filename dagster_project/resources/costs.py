@@ -27,8 +27,11 @@ class CostsResource(dg.ConfigurableResource[Recorder]):
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[Recorder]:
         run = context.run
-        assert run is not None, "what is counted is a run's"
-        recorder = Recorder(f"run/{run.job_name}", prices=load_prices(Path(self.prices) if self.prices else None))
+        prices = load_prices(Path(self.prices) if self.prices else None)
+        if run is None:  # what a person tries out beside all runs is nobody's cost
+            yield Recorder("", prices=prices)
+            return
+        recorder = Recorder(f"run/{run.job_name}", prices=prices)
         try:
             yield recorder
         finally:

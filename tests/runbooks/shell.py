@@ -14,6 +14,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from dagster_project.cli.main import app
+from dagster_project.cli.output import console, error_console
 from tests.integration.lake import COMMAND_PATIENCE, environment
 
 # Characters by which a shell does more than to run a program.
@@ -40,7 +41,7 @@ class Shell:
         return self._here(words[1:]) if words[:1] == ["lakehouse"] else self._bash(command)
 
     def _here(self, arguments: list[str]) -> Ran:
-        with contextlib.chdir(self.folder), _variables(self.variables):
+        with contextlib.chdir(self.folder), _variables(self.variables), _wide():
             result = CliRunner().invoke(app, arguments)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
@@ -67,6 +68,19 @@ def shell(folder: Path, variables: Mapping[str, str], *, servers: str = "") -> S
     return Shell(
         folder=folder, variables=environment(home=folder / "home", project=folder, servers=servers, more=variables)
     )
+
+
+@contextlib.contextmanager
+def _wide() -> Generator[None]:
+    """Tables have room, whatever the terminal was as the consoles were made: this process makes them once."""
+    before = {item: item._width for item in (console, error_console)}
+    for item in before:
+        item.width = 200
+    try:
+        yield
+    finally:
+        for item, width in before.items():
+            item._width = width
 
 
 @contextlib.contextmanager

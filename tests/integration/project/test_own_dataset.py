@@ -196,6 +196,7 @@ def test_dagster_shows_all_that_follows_from_the_contracts(project: Project) -> 
         *("kafka/readings", "bronze/readings", "dlq/readings", "silver/readings", "gold/usage_daily"),
         *("expiry/readings", "upkeep/bronze_readings", "upkeep/ledger_readings", "upkeep/silver_readings"),
         *("upkeep/quarantine_readings", "upkeep/gold_usage_daily"),
+        *("serving/usage_daily", "upkeep/ops_alerts", "upkeep/ops_costs", "upkeep/ops_measurements"),
     }
     assert {key.name for key in graph.asset_check_keys} >= {
         "merge_key_unique",

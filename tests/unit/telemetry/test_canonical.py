@@ -108,8 +108,9 @@ def test_the_file_stays_within_its_bounds_whoever_writes(tmp_path: Path, monkeyp
         list(pool.map(write, [100] * 4))
 
     files = [tmp_path / FILE, tmp_path / FORMER]
+    # The last line may have filled the file, which then is the former one.
+    assert (tmp_path / FORMER).exists()
     sizes = [path.stat().st_size for path in files if path.exists()]
-    assert len(sizes) == 2 or sizes == [0]
     assert max(sizes) <= most + 5 * len(record)
     assert {line for path in files if path.exists() for line in path.read_text().splitlines()} == {record}
     assert {path.name for path in tmp_path.iterdir()} <= {FILE, FORMER, "batches.lock"}
