@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,7 +30,8 @@ def serve(
 
     with serving(_exporter(), host=host, port=port) as listening:
         progress(f"Metrics: http://{host}:{listening}/metrics; Ctrl-C ends")
-        threading.Event().wait()
+        while True:  # Ctrl-C may come to a library's thread; this one hears of it when it wakes up
+            time.sleep(1)
 
 
 @app.command()
