@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from dagster_project.contract.model import Catalog
 from dagster_project.errors import LakeError
@@ -15,6 +14,8 @@ from dagster_project.lake.serving import written
 from dagster_project.lake.specs import POISON
 from dagster_project.lake.storage import Storage
 from dagster_project.serving.cache import Cache
+from dagster_project.topics.batches import Kind
+from dagster_project.topics.offsets import Offsets
 from dagster_project.tracing.arrival import ingested, late_s, produced
 from dagster_project.tracing.cached import Shelf
 from dagster_project.tracing.gone import entries
@@ -159,7 +160,7 @@ class _Teller:
             steps=tuple(entries(tables.ledger, found.ledger)),
         )
 
-    def _log(self, partition: int, offset: int) -> Any:
+    def _log(self, partition: int, offset: int) -> Mapping[Kind, Offsets]:
         cursor = self.tables.cursor
         return {} if cursor is None else self.witness.log(self.tables.dataset, cursor, partition, offset)
 

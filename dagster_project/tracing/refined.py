@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dagster_project.lake.history import Arrival
 from dagster_project.lake.log import Commit
 from dagster_project.lake.specs import RELEASE
 from dagster_project.refine.cursors import cursor_name
-from dagster_project.refine.quarantine import RELEASED
 from dagster_project.tracing.commits import step, time_of
+from dagster_project.tracing.rivals import merged_by, rivals
 from dagster_project.tracing.story import Step
 from dagster_project.tracing.tables import PLACE, Row, Tables, key_of
 from dagster_project.tracing.whereabouts import Whereabouts
@@ -57,28 +56,27 @@ def merged(tables: Tables, found: Whereabouts, row: Row) -> Merged:
     """That a row was merged, and what it won or lost against."""
     if found.place not in {"silver_rows", "superseded", "tombstones"}:
         return Merged()
-    release = None if found.quarantined is None else found.quarantined[RELEASE]
-    arrival = _arrival(tables, row, release)
-    commit = None if arrival is None else arrival.commit
-    name, winner = tables.silver.name, found.winner
+    commit, name, winner = merged_by(tables, row), tables.silver.name, found.winner
     own = tuple(row[column] for column in PLACE)
     if winner is None or tuple(winner[column] for column in PLACE) == own:
         text = "merged: keys are deleted by it" if found.place == "tombstones" else "merged: the row of its key"
         return Merged(steps=(step("silver", name, text, commit=commit),), commit=commit, effective=True)
-    rival = "/".join(str(winner[column]) for column in PLACE)
-    facts = {"by": {"partition": winner[PLACE[0]], "offset": winner[PLACE[1]]}}
-    later = _arrival(tables, winner, None)
-    if later is not None and later.commit is not None and commit is not None and later.commit.version > commit.version:
-        steps = (
-            step("silver", name, "merged: the row of its key until it was superseded", commit=commit),
-            step("superseded", name, f"superseded by {rival}", commit=later.commit, facts=facts),
+    before = rivals(tables, row, winner)
+    if commit is None or not before:  # the log no longer tells what came first
+        return Merged(steps=(_superseded(name, winner, None, "superseded by"),), commit=commit)
+    later, rival = before[0]
+    if later.version <= commit.version:
+        return Merged(
+            steps=(_superseded(name, rival, commit, "read, and not merged, as before it goes"),), commit=commit
         )
-        return Merged(steps=steps, commit=commit, effective=True)
-    text = f"read, and not merged: {rival} goes before it"
-    return Merged(steps=(step("superseded", name, text, commit=commit, facts=facts),), commit=commit)
+    steps = (
+        step("silver", name, "merged: the row of its key until it was superseded", commit=commit),
+        _superseded(name, rival, later, "superseded by"),
+    )
+    return Merged(steps=steps, commit=commit, effective=True)
 
 
-def _arrival(tables: Tables, row: Row, release: int | None) -> Arrival | None:
-    if release is not None:
-        return tables.silver.history.arrival(RELEASED, release)
-    return tables.silver.history.arrival(cursor_name("bronze", key_of(row)), row["_batch_id"])
+def _superseded(name: str, rival: Row, commit: Commit | None, how: str) -> Step:
+    partition, offset = (rival[column] for column in PLACE)
+    facts = {"by": {"partition": partition, "offset": offset}}
+    return step("superseded", name, f"{how} {partition}/{offset}", commit=commit, facts=facts)

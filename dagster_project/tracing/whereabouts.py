@@ -106,8 +106,9 @@ def _winner(tables: Tables, here: pl.Expr, row: Row | None) -> tuple[Row | None,
     columns = dict.fromkeys((*specs.COORDINATES, dataset.event_time, "_deleted", *specs.KEYS))
     rows = silver.fetch(keyed, list(columns)).to_dicts()
     if row is not None and dataset.write_mode == "history":  # of which every version stays
-        rows = [item for item in rows if item[dataset.event_time] == row.get(dataset.event_time)] or rows
-    return next(iter(rows)), found
+        own = [item for item in rows if all(item[name] == row[name] for name in PLACE)]
+        rows = own or [item for item in rows if item[dataset.event_time] == row.get(dataset.event_time)]
+    return next(iter(rows), None), found
 
 
 def _evidence(layer: Layer, found: pl.DataFrame) -> Evidence:

@@ -81,6 +81,39 @@ def test_who_wins_and_who_gave_way_when(lake: Lake) -> None:
     assert (len(gold(old)), len(gold(new)), len(gold(older))) == (1, 1, 0)
 
 
+def test_the_message_that_took_its_place_first_is_named_and_not_the_one_that_has_it_now(lake: Lake) -> None:
+    for offset, (at, run) in enumerate([(1, "first"), (5, "second"), (3, "third"), (9, "fourth")]):
+        lake.arrive(reading(offset, "a", at=at))
+        as_run(lake, run)
+
+    told = {
+        one.offset: [(s.stage, s.run, s.facts.get("by", {}).get("offset")) for s in one.steps[2:] if s.stage != "gold"]
+        for one in of(lake, "id=a")
+    }
+
+    assert told == {
+        0: [("silver", "first", None), ("superseded", "second", 1)],
+        1: [("silver", "second", None), ("superseded", "fourth", 3)],
+        2: [("superseded", "third", 1)],  # at minute 3 there was one of minute 5 already
+        3: [("silver", "fourth", None)],
+    }
+    assert {one.offset: [step.run for step in gold(one)] for one in of(lake, "id=a")} == {
+        0: ["first"],
+        1: ["second"],
+        2: [],
+        3: ["fourth"],
+    }
+
+
+def test_what_quarantine_has_takes_nobodys_place(lake: Lake) -> None:
+    for offset, (at, level, run) in enumerate([(1, 1, "first"), (5, -1, "second"), (9, 1, "third")]):
+        lake.arrive(reading(offset, "a", at=at, level=level))
+        as_run(lake, run)
+    first = of(lake, "test.readings/0/0")[0]
+    (superseded,) = (step for step in first.steps if step.stage == "superseded")
+    assert (superseded.run, superseded.facts["by"]["offset"]) == ("third", 2)
+
+
 def test_what_is_still_to_come_is_told_last(lake: Lake) -> None:
     lake.arrive(reading(0, "a"))
     (pending,) = of(lake, "id=a")

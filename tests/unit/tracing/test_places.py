@@ -185,12 +185,25 @@ def test_values_of_a_key_are_read_as_the_contract_has_them(tmp_path: Path, catal
         of(lake, "level=seven")
 
 
-def test_a_released_row_is_pending_until_silver_has_it_and_then_in_silver(lake: Lake) -> None:
+def let_go(lake: Lake) -> None:
+    """Release what quarantine has, by a contract without that rule."""
+    columns = tuple(replace(c, constraints=replace(c.constraints, minimum=None)) for c in lake.dataset.columns)
+    release(replace(lake.dataset, columns=columns), storage=lake.storage)
+
+
+def test_what_gave_way_to_a_released_row_did_so_by_the_release(lake: Lake) -> None:
+    lake.arrive(reading(0, "a", at=5, level=-1), reading(1, "a", at=1))
+    lake.refine()
+    let_go(lake)
+    steps = {step.stage: step.version for step in at(lake, 1).steps}
+    assert (steps["silver"], steps["superseded"]) == (1, lake.silver.version)
+    assert at(lake, 1).now == "not in silver/readings: superseded by 0/0"
+
+
+def test_a_released_row_tells_of_quarantine_of_its_release_and_of_silver(lake: Lake) -> None:
     lake.arrive(reading(0, "a", level=-1))
     lake.refine()
-    columns = tuple(replace(c, constraints=replace(c.constraints, minimum=None)) for c in lake.dataset.columns)
-    mended = replace(lake, dataset=replace(lake.dataset, columns=columns))
-    release(mended.dataset, storage=lake.storage)
+    let_go(lake)
     found = at(lake, 0)
     assert found.place == "silver_rows"
     assert [step.stage for step in found.steps] == ["produced", "bronze", "quarantine", "released", "silver", "gold"]
