@@ -33,7 +33,7 @@ from tests.live.store import Store
 # of all there were: with targets of 99 in 100 a first look before there is a table would be told of as a burning budget.
 # A customer's record may be as old as the customer, so that at first one region is days behind another.
 _IDLE = (
-    ("orders", "writeMode", "{property: idleAfter, value: PT30S}"),
+    ("orders", "writeMode", "{property: idleAfter, value: PT20S}"),
     ("customers", "writeMode", "{property: idleAfter, value: P3D}"),
 )
 _TARGETS = tuple(
