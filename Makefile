@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench bench-late bench-rules bench-setup bench-skew bench-trace bench-verify bench-viewers chaos clean contracts demo dev evolve help ledger lint live peak retail runbooks screenshots setup test tutorial
+.PHONY: bench bench-late bench-rules bench-setup bench-skew bench-trace bench-verify bench-viewers chaos clean contracts demo dev evolve help ledger lint live page peak retail runbooks screenshots setup test tutorial
 # Byte code makes every start after the first much faster; some CI environments switch it off.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -41,6 +41,9 @@ peak: setup ## Ten times RATE=2000 events a second for three minutes, then as be
 
 runbooks: setup ## Rehearse the runbooks, those among them that kill services of their own
 	.venv/bin/python -m pytest tests/runbooks tests/runbooks/with_services.py
+
+page: setup ## The live page in a browser, beside a broker that hangs, too
+	.venv/bin/python -m pytest tests/integration/page tests/integration/page/hung_broker.py
 
 lint: setup ## Style, types, and the direction of imports
 	.venv/bin/ruff check

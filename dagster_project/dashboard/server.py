@@ -42,6 +42,7 @@ def serve(catalog: Catalog, *, settings: Settings, access: Access, port: int) ->
     app = application(Watch(catalog, settings=settings), access=access, board=board, every_s=EVERY_S)
     config = uvicorn.Config(
         app,
+        loop="asyncio",  # a few hundred viewers need no faster one, and the same code runs everywhere
         log_level="warning",
         access_log=False,
         server_header=False,

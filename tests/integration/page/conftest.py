@@ -101,7 +101,9 @@ def shop(make_lake: Callable[[str], Lake], tmp_path_factory: pytest.TempPathFact
     listening = listen(LOOPBACK, 0)
     watch = Watch(lake.catalog, settings=settings)
     app = application(watch, access=Access(host=LOOPBACK), board=board, every_s=LOOK_S)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
+    server = uvicorn.Server(
+        uvicorn.Config(app, loop="asyncio", log_level="warning", access_log=False, server_header=False)
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="page")
     thread.start()
     shop.url = f"http://{LOOPBACK}:{listening.getsockname()[1]}"

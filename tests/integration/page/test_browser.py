@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import signal
 import sys
 
 import pytest
@@ -115,21 +114,6 @@ def test_without_its_cache_the_page_says_stale_and_is_right(shop: Shop, page: Pa
 def _published(shop: Shop) -> bool:
     shop.publish()
     return True
-
-
-def test_without_its_broker_lag_is_unknown_and_the_budget_stays(shop: Shop, page: Page) -> None:
-    lag = page.text(".between")
-    broker = shop.broker()
-    broker.send_signal(signal.SIGSTOP)
-    try:
-        page.until(lambda: "Lag unknown since" in page.text("#banners"))
-        page.until(lambda: "unknown" in page.text(".tile:first-child") and "? lag" in page.text(".between"))
-        assert "budget left" in page.text(".tile:first-child")
-        assert "? lag" not in lag
-        assert counts(shop).items() <= shown(page).items()
-    finally:
-        broker.send_signal(signal.SIGCONT)
-    page.until(lambda: "Lag unknown" not in page.text("#banners"))
 
 
 @pytest.mark.parametrize(("width", "height", "theme"), [(1440, 900, "light"), (1440, 900, "dark"), (390, 844, "light")])
