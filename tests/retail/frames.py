@@ -47,8 +47,8 @@ def frame_of(records: list[oracle.Record]) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     for name in set(TIMES) & set(frame.columns):
         frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601").dt.as_unit("us")
-    if "duration_ms" in frame:
-        frame["duration_ms"] = frame["duration_ms"].astype("Int64")
+    for name in {"duration_ms", "sequence"} & set(frame.columns):
+        frame[name] = frame[name].astype("Int64")  # what is broken may have none
     return frame.assign(late_us=late_us(frame))
 
 
