@@ -14,7 +14,7 @@ from benchmarks.ground import BENCHMARKS, Ground
 from benchmarks.measure import Measured, measure
 from benchmarks.preload import Loaded
 from benchmarks.verdict import judge
-from dagster_project.launcher.forks import ALLOCATOR
+from dagster_project.launcher.forks import ECONOMY
 
 REPOSITORY = BENCHMARKS.parent
 # Libraries of the peers that the platform itself has no use for are in a virtual environment of their own.
@@ -44,7 +44,7 @@ class System:
         return self.python.exists()
 
 
-OURS = System(name="ours", module="ours", environment=ALLOCATOR)
+OURS = System(name="ours", module="ours", environment=ECONOMY)
 SYSTEMS = (
     OURS,
     System(name="floor", module="floor", has_tables=False),

@@ -23,15 +23,19 @@ PRELOADED = (
     "sqlglot.lineage",
     "structlog",
 )
-# polars' allocator gives memory back to the system half a second after its last use and asks for it again with the next
-# batch: a tenth of a run's CPU time went into the kernel's zeroing of pages. A run holds on to it for longer than a batch takes.
-ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:10000,muzzy_decay_ms:10000"}
+# polars' allocator gives memory back to the system half a second after its last use, and what is larger than 8 MiB at once, and
+# asks for it again with the next batch: a tenth of a run's CPU time went into the kernel's zeroing of pages. A run, which
+# lasts for minutes, holds on to it for a minute. numpy's linear algebra, which nobody uses here, would have a thread for each core.
+ECONOMY = {
+    "_RJEM_MALLOC_CONF": "dirty_decay_ms:60000,muzzy_decay_ms:60000,oversize_threshold:0",
+    "OPENBLAS_NUM_THREADS": "1",
+}
 FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload(list(PRELOADED))
 
 
 def start() -> None:
     """Start it, unless it runs; returns before it has imported anything."""
-    for name, value in ALLOCATOR.items():
+    for name, value in ECONOMY.items():
         os.environ.setdefault(name, value)
     forkserver.ensure_running()

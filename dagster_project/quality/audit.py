@@ -11,7 +11,7 @@ import polars as pl
 
 from dagster_project.contract.quality import Severity, TableRule
 from dagster_project.errors import ContractError
-from dagster_project.lake.sandbox import bounded, sandbox
+from dagster_project.lake.sandbox import visited
 
 _NOTHING: Mapping[str, pl.LazyFrame] = {}
 
@@ -85,7 +85,7 @@ def _queried(
 ) -> Iterator[tuple[str, float]]:
     if not rules:
         return
-    with sandbox() as connection, bounded(connection):
+    with visited() as connection:
         connection.register("staged", staged)
         for number, (name, frame) in enumerate(inputs.items()):
             schema, _, table = name.partition(".")

@@ -50,11 +50,13 @@ def tallies(
     if bad.is_empty() and not windows:
         return counts
     for frame, is_bad in ((good, False), (bad, True)):
-        batches = frame.filter(~pl.col("_deleted")).group_by(REGION_COLUMN, "_batch_id").len()
-        for region, batch, rows in batches.iter_rows():
+        # The columns first: a filter copies all that it is given.
+        rows = frame.select(REGION_COLUMN, "_batch_id", "_deleted").filter(~pl.col("_deleted"))
+        batches = rows.group_by(REGION_COLUMN, "_batch_id").len()
+        for region, batch, count in batches.iter_rows():
             scope = Key(None, region)
             if batch > judged.get(scope, -1):
-                counts[scope] = counts.get(scope, Tally()) + Tally(rows=rows, bad=rows if is_bad else 0)
+                counts[scope] = counts.get(scope, Tally()) + Tally(rows=count, bad=count if is_bad else 0)
     return counts
 
 

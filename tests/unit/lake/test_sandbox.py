@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -9,7 +12,7 @@ import polars as pl
 import pytest
 
 from dagster_project.errors import LakeError
-from dagster_project.lake.sandbox import bounded, sandbox
+from dagster_project.lake.sandbox import bounded, sandbox, visited
 from dagster_project.outbox.letters import where
 
 SECRET = "the secret of another file"
@@ -81,3 +84,38 @@ def test_a_predicate_of_a_command_reaches_no_file(file: Path) -> None:
     with pytest.raises(LakeError, match="does not run") as raised:
         where(letters, f"_error IN (SELECT content FROM read_text('{file}'))")
     assert SECRET not in str(raised.value)
+
+
+def test_visitors_leave_nothing_behind() -> None:
+    with visited() as connection:
+        connection.sql("CREATE TABLE left_behind AS SELECT 1 AS a")
+        connection.register("staged", pl.DataFrame({"a": [1]}).to_arrow())
+        assert connection.sql("SELECT a FROM left_behind JOIN staged USING (a)").fetchall() == [(1,)]
+    for name in ("left_behind", "staged"):
+        with visited() as connection, pytest.raises(duckdb.CatalogException):
+            connection.sql(f"SELECT * FROM {name}")
+
+
+def test_a_visitor_sees_nothing_beyond_its_tables_either(file: Path) -> None:
+    with visited() as connection, pytest.raises(duckdb.Error) as raised:
+        connection.sql(f"SELECT * FROM read_text('{file}')").fetchall()
+    assert SECRET not in str(raised.value)
+    with visited() as connection, pytest.raises(duckdb.Error, match="locked"):
+        connection.execute("SET memory_limit = '900GB'")
+
+
+def test_all_go_by_utc_wherever_the_machine_is() -> None:
+    program = """
+from dagster_project.lake.sandbox import sandbox, visited
+sql = "SELECT CAST(TIMESTAMPTZ '2026-01-01 23:00:00+00' AS DATE)::VARCHAR"
+with sandbox() as first, first.cursor() as second, visited() as third:
+    print([connection.sql(sql).fetchall() for connection in (first, second, third)])
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TZ": "Asia/Tokyo"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.strip() == str([[("2026-01-01",)]] * 3)
