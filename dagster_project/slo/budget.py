@@ -55,9 +55,16 @@ def burn(count: Count, target: float) -> float:
     return count.bad / count.total / (1 - target) if count.total else 0.0
 
 
-def is_burning(rates: Mapping[str, float]) -> bool:
-    """Whether both windows of a pair burn faster than its factor."""
-    return any(rates[long] > factor and rates[short] > factor for long, short, factor in BURNING)
+def is_burning(rates: Mapping[str, float], *, measured: dt.timedelta) -> bool:
+    """Whether both windows of a pair burn faster than its factor.
+
+    Args:
+        measured: for how long there have been measurements. Until that is a pair's whole short window the pair says nothing:
+            of what has just begun, a few bad moments are all there were.
+    """
+    return any(
+        measured >= WINDOWS[short] and rates[long] > factor and rates[short] > factor for long, short, factor in BURNING
+    )
 
 
 def gaps(ticks: Iterable[dt.datetime], now: dt.datetime) -> list[tuple[dt.datetime, dt.datetime]]:

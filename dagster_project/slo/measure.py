@@ -15,6 +15,7 @@ from dagster_project.lake import specs
 from dagster_project.lake.compaction import compact
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
+from dagster_project.slo.begun import begun
 from dagster_project.slo.budget import INTERVAL_S
 from dagster_project.slo.cached import Shown, nothing
 from dagster_project.slo.delivery import Delivered, measure_delivery
@@ -64,19 +65,21 @@ def measure(
         bronzes = list(pool.map(lambda dataset: Table.find(specs.bronze(dataset), storage=storage), catalog.datasets))
         pairs = list(zip(catalog.datasets, bronzes, strict=True))
         lags = pool.submit(lambda: list(measure_lag(pairs, storage=storage, bootstrap=bootstrap, now=now)))
-        begun = [dataset for dataset, bronze in pairs if bronze is not None]
+        starts = pool.map(lambda own: (own[0], begun(*own, known=known)), pairs)
+        used = [(dataset, start) for dataset, start in starts if start is not None]
         readings = pool.map(
-            lambda dataset: list(measure_reading(dataset, catalog=catalog, storage=storage, now=now)), begun
+            lambda own: list(measure_reading(own[0], since=own[1].since, catalog=catalog, storage=storage, now=now)),
+            used,
         )
         deliveries = list(
-            pool.map(
-                lambda dataset: _delivered(dataset, catalog, known, storage=storage, now=now, cached=cached), begun
-            )
+            pool.map(lambda own: _delivered(own[0], catalog, known, storage=storage, now=now, cached=cached), used)
         )
         found = [*lags.result(), *(item for own in readings for item in own)]
     delivered = [item for item in deliveries if isinstance(item, Delivered)]
     found += (item for own in delivered for item in own.measurements)
-    moved = {name: value for own in delivered for name, value in own.cursors.items() if known.get(name) != value}
+    cursors = {start.name: start.since_ms for _, start in used}
+    cursors |= {name: value for own in delivered for name, value in own.cursors.items()}
+    moved = {name: value for name, value in cursors.items() if known.get(name) != value}
     version = table.commit(_rows(found, now), cursors={**moved, TICK: tick}, metadata={"measurements": len(found)})
     if version % _FILES == 0:
         list(compact(spec, storage=storage))

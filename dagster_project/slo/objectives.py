@@ -29,7 +29,7 @@ class Promise:
         region: `None` stands for all of them.
         bound: what a value may be at most; of a share, at least; `None`: it is measured, and nothing is promised.
         target: share of what is counted that must keep to the bound, below 1.
-        moments: whether moments are counted, of which there is one every `INTERVAL_S`, or else events.
+        gaps: whether moments at which nobody measured are bad ones, as nobody could say that it was kept.
     """
 
     dataset: str
@@ -38,7 +38,7 @@ class Promise:
     bound: float | None
     unit: Unit
     target: float
-    moments: bool
+    gaps: bool
 
 
 def promises(dataset: Dataset) -> Iterator[Promise]:
@@ -49,19 +49,17 @@ def promises(dataset: Dataset) -> Iterator[Promise]:
     slo = dataset.slo
 
     def one(
-        name: Name, bound: float | None, unit: Unit, target: float, *, region: str | None = None, moments: bool = True
+        name: Name, bound: float | None, unit: Unit, target: float, *, region: str | None = None, gaps: bool = False
     ) -> Promise:
-        return Promise(
-            dataset=dataset.name, region=region, name=name, bound=bound, unit=unit, target=target, moments=moments
-        )
+        return Promise(dataset=dataset.name, region=region, name=name, bound=bound, unit=unit, target=target, gaps=gaps)
 
     yield one("lag_records", slo.lag_records, "records", slo.lag_target)
     yield one("lag_seconds", slo.lag.total_seconds(), "seconds", slo.lag_target)
     for region in dataset.regions:
         yield one("freshness", slo.freshness.total_seconds(), "seconds", slo.freshness_target, region=region)
-    yield one("latency_p50", slo.latency_p50.total_seconds(), "seconds", 0.5, moments=False)
-    yield one("latency_p95", slo.latency_p95.total_seconds(), "seconds", 0.95, moments=False)
-    yield one("latency_p99", slo.latency.total_seconds(), "seconds", 0.99, moments=False)
-    yield one("completeness", slo.completeness, "share", slo.completeness, moments=False)
+    yield one("latency_p50", slo.latency_p50.total_seconds(), "seconds", 0.5)
+    yield one("latency_p95", slo.latency_p95.total_seconds(), "seconds", 0.95)
+    yield one("latency_p99", slo.latency.total_seconds(), "seconds", 0.99)
+    yield one("completeness", slo.completeness, "share", slo.completeness)
     for region in dataset.regions:
-        yield one("availability", slo.availability, "share", slo.availability, region=region)
+        yield one("availability", slo.availability, "share", slo.availability, region=region, gaps=True)

@@ -28,11 +28,16 @@ def newest_events(dataset: Dataset, silver: Table) -> dict[str, dt.datetime]:
     return dict(newest.iter_rows())
 
 
-def measure_reading(dataset: Dataset, *, catalog: Catalog, storage: Storage, now: dt.datetime) -> Iterator[Measurement]:
-    """Freshness and availability of each region.
+def measure_reading(
+    dataset: Dataset, *, since: dt.datetime, catalog: Catalog, storage: Storage, now: dt.datetime
+) -> Iterator[Measurement]:
+    """Freshness and availability of each region; of one without an event only once it has had its freshness to come.
 
     A region is available if the newest versions of Silver and of every mart that comes from the dataset can be read, and the
     region's newest event is no older than its freshness: who reads yesterday's figures has no answer for today.
+
+    Args:
+        since: when the dataset began.
     """
     slo = dataset.slo
     try:
@@ -41,9 +46,11 @@ def measure_reading(dataset: Dataset, *, catalog: Catalog, storage: Storage, now
         marts = [Table.find(specs.gold(mart), storage=storage) for mart in catalog.marts_of(dataset.name)]
         newest = {} if silver is None else newest_events(version, silver)
         readable = silver is not None and all(_readable(table) for table in (silver, *marts) if table is not None)
-    except LakehouseError:
-        newest, readable = {}, False
-    for region in dataset.regions:
+        overdue = now - since > slo.freshness
+        judged = tuple(region for region in dataset.regions if overdue or region in newest)
+    except LakehouseError:  # nobody can say which regions have events, nor that one of them is fresh
+        newest, readable, judged = {}, False, dataset.regions
+    for region in judged:
         age = (now - newest[region]).total_seconds() if region in newest else None
         fresh = at_most(dataset, "freshness", age, slo.freshness.total_seconds(), region=region)
         yield fresh

@@ -92,9 +92,7 @@ def judge(
     """
 
     def count(length: dt.timedelta) -> Count:
-        missed = 0
-        if promise.moments and promise.bound is not None:
-            missed = unmeasured(holes, after=now - length, first=row["first"], until=now)
+        missed = unmeasured(holes, after=now - length, first=row["first"], until=now) if promise.gaps else 0
         return Count(good=row[counted("good", length)], bad=row[counted("bad", length)] + missed, unmeasured=missed)
 
     whole = count(window)
@@ -113,6 +111,6 @@ def judge(
         attained=attained(whole),
         budget_left=budget_left(whole, promise.target),
         burn=rates,
-        burning=is_burning(rates),
+        burning=is_burning(rates, measured=now - row["first"]),
         at=row["at"],
     )

@@ -17,8 +17,8 @@ WINDOWS = {"5m": "5min", "30m": "30min", "1h": "1h", "6h": "6h", "3d": "3D"}
 EVERY, HOLE = pd.Timedelta(seconds=20), pd.Timedelta(seconds=60)
 # Pairs of windows, and how fast both must burn for it to be too fast.
 TOO_FAST = (("1h", "5m", 14.4), ("6h", "30m", 6.0), ("3d", "6h", 1.0))
-# Objectives that count moments; the others count events, and what nobody measured has none.
-OF_MOMENTS = {"lag_records", "lag_seconds", "freshness", "availability"}
+# Of a moment at which nobody measured only this can be said: that nobody saw it kept.
+OF_SIGHT = {"availability"}
 BUDGET = pd.Timedelta(days=28)
 
 
@@ -56,12 +56,12 @@ def expected(rows: pd.DataFrame, objective: Mapping[str, Any], now: pd.Timestamp
     region, name = objective["region"], objective["name"]
     here = seen["region"].isna() if region is None else seen["region"] == region
     own = seen[here & (seen["objective"] == name)]
-    promised = name in OF_MOMENTS and objective["bound"] is not None
+    age = now - own["at"].min()
     ticks = sorted(rows.loc[rows["at"] <= now, "at"].unique())
 
     def counted(window: pd.Timedelta) -> tuple[int, int]:
         inside = own[own["at"] > now - window]
-        missed = _missed(ticks, own["at"].min(), now - window, now) if promised and len(own) else 0
+        missed = _missed(ticks, own["at"].min(), now - window, now) if name in OF_SIGHT and len(own) else 0
         return int(inside["good"].sum()), int(inside["bad"].sum()) + missed
 
     def burn(window: pd.Timedelta) -> float:
@@ -75,7 +75,11 @@ def expected(rows: pd.DataFrame, objective: Mapping[str, Any], now: pd.Timestamp
         "good": good,
         "bad": bad,
         "budget_left": 1 - burn(BUDGET),
-        "burning": any(rates[long] > factor and rates[short] > factor for long, short, factor in TOO_FAST),
+        "burning": any(
+            rates[long] > factor and rates[short] > factor
+            for long, short, factor in TOO_FAST
+            if age >= pd.Timedelta(WINDOWS[short])
+        ),
     }
 
 

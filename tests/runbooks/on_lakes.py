@@ -197,21 +197,22 @@ def slo_burn(folder: Path, _: ExitStack) -> State:
     """For some minutes a third of the events took too long; then many come through quickly."""
     project(folder, "orders", "marts/revenue_daily")
 
-    def measured(good: int, bad: int) -> None:
-        now = dt.datetime.now(dt.UTC)
+    def measured(good: int, bad: int, *, ago: dt.timedelta = dt.timedelta(0)) -> None:
+        at = dt.datetime.now(dt.UTC) - ago
         row = {
-            "at": now,
+            "at": at,
             "dataset": "orders",
             "region": None,
             "objective": "latency_p99",
             "value": 700.0 if bad else 2.0,
         }
         rows = pl.DataFrame(
-            [{**row, "bound": 300.0, "good": good, "bad": bad, DATE_COLUMN: now.date()}],
+            [{**row, "bound": 300.0, "good": good, "bad": bad, DATE_COLUMN: at.date()}],
             schema=dict(specs.measurements().schema),
         )
         Table.open(specs.measurements(), storage=lake_storage(folder)).commit(rows, cursors={})
 
+    measured(200, 100, ago=dt.timedelta(minutes=6))
     measured(200, 100)
     return state(folder, outside=lambda: measured(100_000, 0))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -28,25 +29,21 @@ NOW = dt.datetime(2026, 11, 23, 12, 0, 7, tzinfo=dt.UTC)
 TICKS = (*range(3600 * 7, 3600 * 7 - 200, -20), *range(1200, 700, -20), *range(400, 0, -20))
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]], pd.DataFrame]:
-    """What the platform says, and the rows."""
-    folder = tmp_path_factory.mktemp("live")
+Found = tuple[list[dict[str, Any]], pd.DataFrame]
+
+
+def row(ago: float, region: str | None, name: str, good: int, bad: int, *, value: float) -> dict[str, Any]:
+    at = NOW - dt.timedelta(seconds=ago)
+    values = {"at": at, "dataset": "orders", "region": region, "objective": name, DATE_COLUMN: at.date()}
+    return {**values, "value": value, "bound": 300.0, "good": good, "bad": bad}
+
+
+def told(folder: Path, rows: list[dict[str, Any]]) -> Found:
+    """What the platform says of rows, and these."""
     contracts = folder / "contracts"
     contracts.mkdir()
     shutil.copy(REPOSITORY / "contracts" / "orders.odcs.yaml", contracts)
     storage = Storage.at(str(folder / "lake"))
-    rows: list[dict[str, Any]] = []
-    for place, ago in enumerate(TICKS):
-        at = NOW - dt.timedelta(seconds=ago)
-        late = place % 7 == 0
-        for region, name, good, bad in (
-            (None, "lag_seconds", int(not late), int(late)),
-            ("eu", "freshness", 1, 0),
-            (None, "latency_p99", 1000 + place, place % 5),
-        ):
-            values = {"at": at, "dataset": "orders", "region": region, "objective": name, DATE_COLUMN: at.date()}
-            rows.append({**values, "value": float(place), "bound": 300.0, "good": good, "bad": bad})
     frame = pl.DataFrame(rows, schema=dict(specs.measurements().schema))
     table = Table.open(specs.measurements(), storage=storage)
     for part in (frame[:40], frame[40:]):
@@ -55,15 +52,44 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]
     return [dataclasses.asdict(one) for one in said], frame.to_pandas()
 
 
-def test_it_is_the_platforms(found: tuple[list[dict[str, Any]], pd.DataFrame]) -> None:
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """Of a platform that has been there for hours."""
+    rows: list[dict[str, Any]] = []
+    for place, ago in enumerate(TICKS):
+        late = place % 7 == 0
+        for region, name, good, bad in (
+            (None, "lag_seconds", int(not late), int(late)),
+            ("eu", "freshness", 1, 0),
+            ("eu", "availability", int(place % 11 > 0), int(place % 11 == 0)),
+            (None, "latency_p99", 1000 + place, place % 5),
+        ):
+            rows.append(row(ago, region, name, good, bad, value=float(place)))
+    return told(tmp_path_factory.mktemp("live"), rows)
+
+
+def test_it_is_the_platforms(found: Found) -> None:
     said, rows = found
 
-    assert {one["name"] for one in said} == {"lag_seconds", "freshness", "latency_p99"}
-    assert {one["unmeasured"] > 0 for one in said if one["name"] != "latency_p99"} == {True}
+    assert {one["name"] for one in said} == {"lag_seconds", "freshness", "latency_p99", "availability"}
+    assert {one["name"] for one in said if one["unmeasured"]} == {"availability"}
     assert list(differences(said, rows, since=pd.Timestamp(NOW), until=pd.Timestamp(NOW))) == []
 
 
-def test_a_moment_between_which_it_looked_is_enough(found: tuple[list[dict[str, Any]], pd.DataFrame]) -> None:
+@pytest.mark.parametrize(("seconds", "burns"), [(80, False), (299, False), (300, True)])
+def test_what_has_just_begun_burns_nothing_yet(tmp_path: Path, seconds: int, burns: bool) -> None:
+    """Whatever was measured was bad."""
+    said, rows = told(tmp_path, [row(ago, None, "lag_seconds", 0, 1, value=999.0) for ago in range(seconds, 0, -20)])
+
+    assert [one["burning"] for one in said] == [burns]
+    assert list(differences(said, rows, since=pd.Timestamp(NOW), until=pd.Timestamp(NOW))) == []
+    (problem,) = differences(
+        [{**said[0], "burning": not burns}], rows, since=pd.Timestamp(NOW), until=pd.Timestamp(NOW)
+    )
+    assert problem == f"orders/*/lag_seconds: burning is {not burns}, and by the records {burns}"
+
+
+def test_a_moment_between_which_it_looked_is_enough(found: Found) -> None:
     said, rows = found
     minute = pd.Timedelta(minutes=1)
     earlier = rows[rows["at"] <= NOW]
@@ -75,9 +101,7 @@ def test_a_moment_between_which_it_looked_is_enough(found: tuple[list[dict[str, 
     "change",
     [{"good": 1}, {"bad": 10_000}, {"budget_left": 0.123}, {"burning": "other"}, {"burn": "5m"}, {"burn": "3d"}],
 )
-def test_a_figure_that_is_not_is_found(
-    change: dict[str, Any], found: tuple[list[dict[str, Any]], pd.DataFrame]
-) -> None:
+def test_a_figure_that_is_not_is_found(change: dict[str, Any], found: Found) -> None:
     said, rows = found
     one = dict(said[0])
     for name, value in change.items():

@@ -24,7 +24,8 @@ from dagster_project.slo.status import Objective, status
 
 NOW = dt.datetime(2026, 3, 31, 12, tzinfo=dt.UTC)
 HOURS = {"5m": 1 / 12, "30m": 0.5, "1h": 1.0, "6h": 6.0, "3d": 72.0}
-MOMENTS = ("freshness", "lag_seconds", "availability")
+# Long and short windows, and by how much both must burn; at what age of the measurements the short one is whole, in minutes.
+PAIRS = (("1h", "5m", 14.4, 5), ("6h", "30m", 6.0, 30), ("3d", "6h", 1.0, 360))
 
 
 def record(
@@ -72,7 +73,7 @@ def oracle(rows: list[dict[str, Any]], name: str, region: str | None, target: fl
     nobody = [
         pd.date_range(left + step, right, freq=step, inclusive="left")
         for left, right in itertools.pairwise(ticks)
-        if name in MOMENTS and right - left > pd.Timedelta(seconds=60)
+        if name == "availability" and right - left > pd.Timedelta(seconds=60)
     ]
     missed: Any = pd.Series([], dtype="datetime64[us, UTC]") if not nobody else pd.concat(map(pd.Series, nobody))
     missed = missed[missed > first]
@@ -96,9 +97,10 @@ def oracle(rows: list[dict[str, Any]], name: str, region: str | None, target: fl
         "attained": good / (good + bad) if good + bad else None,
         "budget_left": 1 - (bad / (good + bad) / (1 - target) if good + bad else 0.0),
         "burn": rates,
-        "burning": (rates["1h"] > 14.4 and rates["5m"] > 14.4)
-        or (rates["6h"] > 6 and rates["30m"] > 6)
-        or (rates["3d"] > 1 and rates["6h"] > 1),
+        "burning": any(
+            min(rates[long], rates[short]) > factor and first <= pd.Timestamp(NOW) - pd.Timedelta(minutes=minutes)
+            for long, short, factor, minutes in PAIRS
+        ),
         "at": newest["at"].to_pydatetime(),
         "value": newest["value"],
     }
@@ -125,13 +127,20 @@ SECONDS = st.one_of(
     ),
 )
 COUNTS = st.integers(0, 5)
+SERIES = [
+    ("lag_seconds", None),
+    ("latency_p95", None),
+    ("freshness", "eu"),
+    ("freshness", "us"),
+    ("availability", "eu"),
+]
 
 
 @settings(max_examples=12)
 @given(
     commits=st.lists(
         st.lists(
-            st.tuples(SECONDS, st.sampled_from(["lag_seconds", "latency_p95", "eu", "us"]), COUNTS, COUNTS),
+            st.tuples(SECONDS, st.sampled_from(SERIES), COUNTS, COUNTS),
             min_size=1,
             max_size=12,
         ),
@@ -145,12 +154,11 @@ def test_any_records_give_what_the_formulas_give(
 ) -> None:
     rows = [
         [
-            record(ago, "freshness" if name in {"eu", "us"} else name, good=good, bad=bad,
-                   region=name if name in {"eu", "us"} else None, value=number)
-            for number, (ago, name, good, bad) in enumerate(dict.fromkeys(own, None))
+            record(ago, name, good=good, bad=bad, region=region, value=number)
+            for number, (ago, (name, region), good, bad) in enumerate(dict.fromkeys(own, None))
         ]
         for own in commits
-    ]  # fmt: skip
+    ]
     every = [row for own in rows for row in own]
     # Of one series the newest record must be one, or the value is either's.
     newest = {}
@@ -171,19 +179,32 @@ def test_any_records_give_what_the_formulas_give(
         assert_equal(before[name, region], expected)
 
 
-def test_what_nobody_measured_is_not_good(catalog: Catalog, tmp_path: Path) -> None:
-    minute_by_minute = [record(ago) for ago in range(7200, 3600, -20)]
-    storage = write(tmp_path, minute_by_minute)
-    one = found(catalog, storage)["lag_seconds", None]
+def test_of_what_nobody_measured_nobody_can_say_that_it_was_there(catalog: Catalog, tmp_path: Path) -> None:
+    storage = write(tmp_path, [record(ago, "availability", region="eu") for ago in range(7200, 3600, -20)])
+    one = found(catalog, storage)["availability", "eu"]
     assert (one.good, one.bad, one.unmeasured) == (180, 180, 180)  # the last is an hour and 20 s ago; then nothing
-    assert one.burn["5m"] == pytest.approx(100)
+    assert one.burn["5m"] == pytest.approx(200)
     assert one.burning
     assert one.budget_left < 0
 
 
+@pytest.mark.parametrize(("name", "region"), [("lag_seconds", None), ("freshness", "eu")])
+def test_of_lag_and_freshness_the_first_look_after_a_gap_tells(
+    catalog: Catalog, tmp_path: Path, name: str, region: str | None
+) -> None:
+    night = [record(ago, name, region=region) for ago in range(40_000, 39_000, -20)]
+    storage = write(tmp_path, night)
+    one = found(catalog, storage)[name, region]
+    assert (one.good, one.bad, one.unmeasured, one.burning) == (50, 0, 0, False)
+    write(tmp_path, [record(20, name, region=region, good=0, bad=1, value=7200.0)])
+    one = found(catalog, storage)[name, region]
+    assert (one.good, one.bad, one.unmeasured, one.value) == (50, 1, 0, 7200.0)
+    assert one.burn["5m"] == pytest.approx(100)
+
+
 def test_a_late_tick_is_no_gap(catalog: Catalog, tmp_path: Path) -> None:
-    storage = write(tmp_path, [record(ago) for ago in (180, 120, 60)])
-    assert found(catalog, storage)["lag_seconds", None].unmeasured == 0
+    storage = write(tmp_path, [record(ago, "availability", region="eu") for ago in (180, 120, 60)])
+    assert found(catalog, storage)["availability", "eu"].unmeasured == 0
 
 
 def test_what_is_promised_by_nobody_is_shown_and_never_bad(catalog: Catalog, tmp_path: Path) -> None:
@@ -200,13 +221,23 @@ def test_events_that_were_not_counted_are_counted_later_and_no_gap(catalog: Cata
     assert one.budget_left == pytest.approx(0.0)
 
 
-@pytest.mark.parametrize(("long", "short", "factor"), [("1h", "5m", 14.4), ("6h", "30m", 6.0), ("3d", "6h", 1.0)])
-def test_both_windows_of_a_pair_must_burn(long: str, short: str, factor: float) -> None:
-    calm = dict.fromkeys(HOURS, 0.0)
+@pytest.mark.parametrize(("long", "short", "factor", "minutes"), PAIRS)
+def test_both_windows_of_a_pair_must_burn(long: str, short: str, factor: float, minutes: int) -> None:
+    calm, whole = dict.fromkeys(HOURS, 0.0), dt.timedelta(minutes=minutes)
     above, below = factor + 0.01, factor - 0.01
-    assert is_burning({**calm, long: above, short: above})
-    assert not is_burning({**calm, long: above, short: below})
-    assert not is_burning({**calm, long: below, short: above})
+    assert is_burning({**calm, long: above, short: above}, measured=whole)
+    assert not is_burning({**calm, long: above, short: below}, measured=whole)
+    assert not is_burning({**calm, long: below, short: above}, measured=whole)
+    assert not is_burning({**calm, long: above, short: above}, measured=whole - dt.timedelta(microseconds=1))
+
+
+def test_four_bad_moments_of_four_burn_nothing_yet(catalog: Catalog, tmp_path: Path) -> None:
+    """What has just begun is looked at for five minutes first; if it is as bad then, it burns."""
+    storage = write(tmp_path, [record(ago, good=0, bad=1) for ago in (80, 60, 40, 20)])
+    one = found(catalog, storage)["lag_seconds", None]
+    assert (one.bad, one.burn["5m"], one.burning) == (4, pytest.approx(100), False)
+    write(tmp_path, [record(ago, good=0, bad=1) for ago in range(300, 80, -20)])
+    assert found(catalog, storage)["lag_seconds", None].burning
 
 
 def test_the_window_is_the_contracts(catalog: Catalog, tmp_path: Path) -> None:

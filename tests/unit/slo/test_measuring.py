@@ -16,6 +16,7 @@ from dagster_project.lake.table import Table
 from dagster_project.refine.gold import compute
 from dagster_project.refine.silver import refine
 from dagster_project.slo import measure as measuring
+from dagster_project.slo.begun import begun
 from dagster_project.slo.measure import measure
 from dagster_project.slo.status import status
 from tests.unit.lakes import EPOCH, Lake, Message, reading, tombstone
@@ -103,11 +104,77 @@ def test_what_cannot_be_read_is_not_available(lake: Lake) -> None:
     assert found["availability", "eu"] == (0.0, 0, 1)
 
 
+def began(lake: Lake) -> dt.datetime:
+    """When the first batch was committed: the table is made by version 0."""
+    (commit,) = lake.bronze.commits(1, 1)
+    return dt.datetime.fromtimestamp(commit.timestamp_ms / 1000, dt.UTC)
+
+
 def test_a_dataset_that_nobody_refines_is_not_available(lake: Lake) -> None:
+    """Once the first event has had its freshness to come."""
     lake.arrive(reading(0))
-    found = look(lake, EPOCH + HOUR)
+    at = began(lake) + HOUR
+    assert look(lake, at).keys() == {("lag_records", None), ("lag_seconds", None)}
+    found = look(lake, at + dt.timedelta(seconds=20))
+    assert found["freshness", "eu"] == found["freshness", "us"] == (None, 0, 1)
+    assert found["availability", "eu"] == found["availability", "us"] == (0.0, 0, 1)
+
+
+def test_a_region_is_judged_from_its_first_event_or_when_that_is_overdue(lake: Lake) -> None:
+    lake.arrive(reading(0, region="us"))
+    lake.refine()
+    at = began(lake)
+    young = look(lake, at + dt.timedelta(seconds=20))
+    assert young["freshness", "us"][1:] == (0, 1)  # its event is old
+    assert {region for _, region in young} == {None, "us"}
+    old = look(lake, at + HOUR + dt.timedelta(seconds=20))
+    assert old["freshness", "eu"] == (None, 0, 1)
+    assert old["availability", "eu"] == (0.0, 0, 1)
+
+
+def test_when_a_dataset_began_is_looked_up_once(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.arrive(reading(0))
+    at = began(lake)
+    look(lake, at)
+    table = Table.find(specs.measurements(), storage=lake.storage)
+    assert table is not None
+    assert table.cursors()[f"begun/readings/{lake.cursor.topic_id}"] == int(at.timestamp() * 1000)
+    lake.arrive(reading(1))
+    monkeypatch.setattr(Table, "first_commit", lambda _: pytest.fail("again"))
+    assert ("freshness", "eu") not in look(lake, at + HOUR)
+    assert ("freshness", "eu") in look(lake, at + HOUR + dt.timedelta(seconds=20))
+
+
+def test_of_a_log_that_was_cut_short_the_oldest_commit_counts(lake: Lake) -> None:
+    for number in range(3):
+        lake.arrive(reading(number))
+    shown_ago(lake.bronze, dt.timedelta(hours=2))
+    bronze = lake.bronze
+    bronze.delta.create_checkpoint()
+    for version in range(bronze.version):
+        bronze.filesystem.rm_file(f"{bronze.uri}/_delta_log/{version:020d}.json")
+    found = begun(lake.dataset, lake.bronze, known={})
+    assert found is not None
+    assert found.since == bronze.committed_at() < now() - HOUR
+
+
+def test_a_dataset_without_a_batch_is_not_measured(lake: Lake) -> None:
+    assert lake.bronze.version == 0  # as a run leaves it that has found an empty topic
+    assert look(lake, now()) == {}
+    lake.arrive(reading(0))
+    assert ("freshness", "eu") not in look(lake, began(lake) + HOUR)
+
+
+def test_what_cannot_be_read_is_judged_however_young(lake: Lake) -> None:
+    lake.arrive(reading(0))
+    lake.refine()
+    silver = lake.silver
+    silver.filesystem.pipe_file(f"{silver.uri}/_delta_log/{silver.version + 1:020d}.json", b"{")
+    done = measure(lake.catalog, storage=lake.storage, bootstrap=no_broker, now=began(lake) + dt.timedelta(seconds=1))
+    assert done is not None
+    found = {(one.objective, one.region): (one.value, one.good, one.bad) for one in done.measurements}
+    assert found["availability", "eu"] == found["availability", "us"] == (0.0, 0, 1)
     assert found["freshness", "eu"] == (None, 0, 1)
-    assert found["availability", "eu"] == (0.0, 0, 1)
 
 
 def test_a_broker_that_does_not_answer_is_a_bad_moment(lake: Lake) -> None:

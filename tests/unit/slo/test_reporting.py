@@ -75,10 +75,10 @@ def refused(*_: object) -> None:
     raise KafkaError("no answer")
 
 
-def measured(lake: Lake, **regions: tuple[int, int]) -> None:
-    """Good and bad moments of freshness, by region, a minute ago."""
+def measured(lake: Lake, *, ago_s: float = 30, **regions: tuple[int, int]) -> None:
+    """Good and bad moments of freshness, by region, half a minute ago."""
     spec = specs.measurements()
-    at = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=30)
+    at = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=ago_s)
     rows = [
         {"at": at, "dataset": "readings", "region": region, "objective": "freshness", "value": 7.0, "bound": 3600.0,
          "good": good, "bad": bad, "event_date": at.date()}
@@ -132,7 +132,7 @@ def test_the_command_says_what_burns_and_exits_with_1(
     monkeypatch.setattr(console, "width", 200)
     slo()
     assert "nothing was measured yet" in capsys.readouterr().out
-    measured(lake, eu=(100, 0), us=(1000, 5))
+    measured(lake, eu=(100, 0), us=(1000, 5), ago_s=310)
     slo(None, as_json=True)
     eu, us = json.loads(capsys.readouterr().out)
     assert (eu["region"], eu["good"], eu["bad"], eu["burning"]) == ("eu", 100, 0, False)

@@ -41,11 +41,15 @@ def of(lake: Lake, priority: Priority, other: Priority) -> Catalog:
 
 
 def burns(lake: Lake, objective: str = "lag_seconds", *, value: float = 999.0, bad: int = 9, ago_s: float = 20) -> None:
+    """Two measurements, six minutes apart: what has just begun burns nothing yet."""
     spec = specs.measurements()
-    at = now() - dt.timedelta(seconds=ago_s)
-    row = {"at": at, "dataset": "vip", "region": None, "objective": objective, "value": value, "bound": 300.0,
-           "good": 9, "bad": bad, "event_date": at.date()}  # fmt: skip
-    Table.open(spec, storage=lake.storage).commit(pl.DataFrame([row], schema=dict(spec.schema)), cursors={})
+    newest = now() - dt.timedelta(seconds=ago_s)
+    rows = [
+        {"at": at, "dataset": "vip", "region": None, "objective": objective, "value": value, "bound": 300.0,
+         "good": 9, "bad": bad, "event_date": at.date()}
+        for at in (newest - dt.timedelta(minutes=6), newest)
+    ]  # fmt: skip
+    Table.open(spec, storage=lake.storage).commit(pl.DataFrame(rows, schema=dict(spec.schema)), cursors={})
 
 
 def names(lake: Lake, catalog: Catalog) -> list[tuple[str, str]]:
