@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class LakehouseError(Exception):
     """Base of every error that the platform raises on purpose.
@@ -81,3 +83,10 @@ class AccountingError(LakehouseError):
 
 class SinkError(LakehouseError):
     """A notification was not taken."""
+
+
+def together(errors: Sequence[LakehouseError]) -> ConfigurationError:
+    """Several as one, so that a person mends them at once."""
+    if len(errors) == 1:
+        return ConfigurationError(errors[0].found, expected=errors[0].expected, remedy=errors[0].remedy)
+    return ConfigurationError("\n".join(str(error) for error in errors))

@@ -1,4 +1,4 @@
-"""Where the platform runs: read once from the environment, passed on as one frozen value."""
+"""Where the platform runs: read once from the variables, passed on as one frozen value."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
-from dagster_project.errors import ConfigurationError
+from dagster_project.errors import ConfigurationError, together
+from dagster_project.variables.files import publish
+
+if TYPE_CHECKING:
+    from dagster_project.variables.variables import Profile
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Names and secrets of what pseudonyms are made with. In no `Settings`, which may be printed.
@@ -19,7 +23,7 @@ PSEUDONYM_KEYS = "LAKEHOUSE_PSEUDONYM_KEYS"
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Settings of one installation.
+    """Settings of one installation: what most of the code asks for. All variables are in `variables/variables.py`.
 
     Attributes:
         home: local state, `LAKEHOUSE_HOME`: services, logs, Dagster's instance, and by default the lake.
@@ -31,15 +35,17 @@ class Settings:
         redis_url: `REDIS_URL`, a cache of your own, with `user:password@` where it asks for one; empty means the one that
             `lakehouse up` started.
         prices: `LAKEHOUSE_PRICES`, a price book of its own; none means list prices.
+        profile: `LAKEHOUSE_PROFILE`. Nobody asks for it but who starts services or configures Dagster's instance.
     """
 
     home: Path
     project: Path
     lake_uri: str
     bootstrap_servers: str
-    schema_registry_url: str = ""
+    schema_registry_url: str = field(default="", repr=False)
     redis_url: str = field(default="", repr=False)
     prices: Path | None = None
+    profile: Profile = "local"
 
     @property
     def contracts(self) -> Path:
@@ -50,49 +56,83 @@ class Settings:
         return self.home / "dagster"
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read the settings.
 
+        Args:
+            environment: by default this process's, to which is added what libraries read from secret files.
+
         Raises:
-            ConfigurationError: the project folder has no `contracts/`, the lake's scheme is unknown.
+            ConfigurationError: a variable makes no sense or is missing, the project folder has no `contracts/`.
         """
-        home = _home(environment)
-        here = Path.cwd()
-        default_project = here if (here / "contracts").is_dir() else REPOSITORY
-        project = Path(environment.get("LAKEHOUSE_PROJECT") or default_project).expanduser().resolve()
-        if not (project / "contracts").is_dir():
-            raise ConfigurationError(
-                f"no folder contracts/ in {project}",
-                expected="a project folder with data contracts",
-                remedy="run from the project folder, or set LAKEHOUSE_PROJECT to it",
-            )
-        lake_uri = environment.get("LAKEHOUSE_URI") or str(home / "lake")
-        scheme, separator, _ = lake_uri.partition("://")
-        if separator and scheme != "s3":
-            raise ConfigurationError(
-                f"LAKEHOUSE_URI={lake_uri}",
-                expected="a local path, or s3://bucket/prefix",
-                remedy="set LAKEHOUSE_URI to one of these, or unset it to keep the lake under LAKEHOUSE_HOME",
-            )
-        if not separator:
-            lake_uri = str(Path(lake_uri).expanduser().resolve())
+        # Imported late: a fifth of a second, which the start of a command has no use for.
+        from dagster_project.variables.rules import problems
+        from dagster_project.variables.variables import Variables
+
+        variables = Variables.read(os.environ if environment is None else environment)
+        if errors := [*problems(variables)]:
+            raise together(errors)
+        if environment is None:
+            publish()
         return cls(
-            home=home,
-            project=project,
-            lake_uri=lake_uri.rstrip("/"),
-            bootstrap_servers=environment.get("KAFKA_BOOTSTRAP_SERVERS", ""),
-            schema_registry_url=environment.get("SCHEMA_REGISTRY_URL", ""),
-            redis_url=environment.get("REDIS_URL", ""),
-            prices=Path(own).expanduser().resolve() if (own := environment.get("LAKEHOUSE_PRICES")) else None,
+            home=variables.lakehouse_home,
+            project=_project(variables.lakehouse_project),
+            lake_uri=_lake_uri(variables.lakehouse_uri or str(variables.lakehouse_home / "lake")),
+            bootstrap_servers=variables.kafka_bootstrap_servers,
+            schema_registry_url=variables.schema_registry_url.get_secret_value(),
+            redis_url=variables.redis_url.get_secret_value(),
+            prices=variables.lakehouse_prices,
+            profile=variables.lakehouse_profile,
         )
+
+    def starts_services(self, command: str) -> None:
+        """Refuse a command of the local profile in any other.
+
+        Raises:
+            ConfigurationError: it is another one.
+        """
+        if self.profile != "local":
+            raise ConfigurationError(
+                f"LAKEHOUSE_PROFILE={self.profile}, and `lakehouse {command}` starts services on this machine",
+                expected="the profile `local`",
+                remedy="run it with LAKEHOUSE_PROFILE=local; docs/configuration.md says what takes its place in production",
+            )
+
+
+def _project(configured: Path | None) -> Path:
+    here = Path.cwd()
+    project = configured or (here if (here / "contracts").is_dir() else REPOSITORY)
+    if not (project / "contracts").is_dir():
+        raise ConfigurationError(
+            f"no folder contracts/ in {project}",
+            expected="a project folder with data contracts",
+            remedy="run from the project folder, or set LAKEHOUSE_PROJECT to it",
+        )
+    return project
+
+
+def _lake_uri(uri: str) -> str:
+    scheme, separator, _ = uri.partition("://")
+    if separator and scheme != "s3":
+        raise ConfigurationError(
+            f"LAKEHOUSE_URI={uri}",
+            expected="a local path, or s3://bucket/prefix",
+            remedy="set LAKEHOUSE_URI to one of these, or unset it to keep the lake under LAKEHOUSE_HOME",
+        )
+    return (uri if separator else str(Path(uri).expanduser().resolve())).rstrip("/")
 
 
 def pseudonym_keys(environment: Mapping[str, str] = os.environ) -> str:
-    """What the environment says, or else what was made for local use; empty if neither is there."""
-    if keys := environment.get(PSEUDONYM_KEYS, ""):
+    """What is configured, or else, locally, what was made for local use; empty if neither is there."""
+    from dagster_project.variables.variables import Variables
+
+    variables = Variables.read(environment)
+    if keys := variables.lakehouse_pseudonym_keys.get_secret_value():
         return keys
+    if variables.lakehouse_profile != "local":
+        return ""
     try:
-        return _local_keys(_home(environment)).read_text().strip()
+        return _local_keys(variables.lakehouse_home).read_text().strip()
     except FileNotFoundError:
         return ""
 
@@ -114,13 +154,3 @@ def make_pseudonym_keys(home: Path) -> None:
 
 def _local_keys(home: Path) -> Path:
     return home / "services" / "pseudonym.keys"
-
-
-def _home(environment: Mapping[str, str]) -> Path:
-    return Path(environment.get("LAKEHOUSE_HOME") or ".lakehouse").expanduser().resolve()
-
-
-def without_secret(url: str) -> str:
-    """A URL without its `user:password@`, to be shown."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

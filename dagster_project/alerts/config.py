@@ -15,6 +15,7 @@ from dagster_project.alerts.sink import Sink
 from dagster_project.alerts.webhook import Slack, Webhook
 from dagster_project.contract.document import Problem, Steps, parse, refuse
 from dagster_project.errors import ConfigurationError, ContractError
+from dagster_project.variables.files import with_secret_files
 
 # By type of sink: what it must have, and what it may. What ends with `From` names an environment variable with a secret.
 _SINKS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
@@ -67,7 +68,7 @@ class Config:
 
 
 def load(project: Path, environment: Mapping[str, str] = os.environ) -> Config:
-    """Read a project's `alerts.yaml`.
+    """Read a project's `alerts.yaml`; what it names is in the environment or in a secret file.
 
     Raises:
         ConfigurationError: with the file, line, what was found and what to write instead, of every problem.
@@ -75,6 +76,7 @@ def load(project: Path, environment: Mapping[str, str] = os.environ) -> Config:
     source = project / "alerts.yaml"
     if not source.exists():
         return Config(sinks={"log": Log()})
+    environment = with_secret_files(environment)
     try:
         data, lines, problems = parse(source, "sinks: …")
         problems += _problems(data, environment)
@@ -180,9 +182,7 @@ def _variable_problems(
     variable = spec[name]
     # What the variable holds is never shown.
     if not isinstance(variable, str) or not environment.get(variable):
-        yield Problem(
-            path=(*path, name), found=f"{variable!r}", expected="the name of an environment variable that is set"
-        )
+        yield Problem(path=(*path, name), found=f"{variable!r}", expected="the name of a variable that is set")
     elif name == "urlFrom" and not _is_url(environment[variable], secret=True):
         yield Problem(path=(*path, name), found=f"{variable} holds no URL", expected="an http or https URL in it")
 

@@ -10,7 +10,6 @@ from dagster_project.cli.output import error_console, progress
 from dagster_project.settings import Settings
 
 _PORT = 3001  # beside Dagster's UI
-TOKEN = "LAKEHOUSE_DASHBOARD_TOKEN"  # noqa: S105 the name of a variable
 
 
 def dashboard(
@@ -21,7 +20,7 @@ def dashboard(
     token: Annotated[
         str,
         typer.Option(
-            envvar=TOKEN, help="What viewers must have. Better in the variable: commands are there for all to see."
+            help="What viewers must have. Better in LAKEHOUSE_DASHBOARD_TOKEN: commands are there for all to see."
         ),
     ] = "",
     name: Annotated[
@@ -33,7 +32,9 @@ def dashboard(
     from dagster_project.dashboard.access import Access, named
     from dagster_project.dashboard.server import serve
     from dagster_project.services.ports import free_port, is_free
+    from dagster_project.variables.variables import Variables
 
+    token = token or Variables.read().lakehouse_dashboard_token.get_secret_value()
     settings = Settings.from_environment()
     catalog = load_catalog(settings.contracts)
     access = Access(host=host, token=token, names=named(name or ()))

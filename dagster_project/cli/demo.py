@@ -40,6 +40,7 @@ def demo(
     from dagster_project.topics.broker import Broker
 
     settings = Settings.from_environment()
+    settings.starts_services("demo")
     catalog = load_catalog(settings.contracts)
     contract = catalog.dataset(dataset)
     storage = Storage.at(settings.lake_uri)

@@ -23,6 +23,7 @@ def dev(port: Annotated[int | None, typer.Option(help="Of the UI; by default 300
     from dagster_project.topics import admin, derived
 
     settings = Settings.from_environment()
+    settings.starts_services("dev")
     catalog = load_catalog(settings.contracts)
     topics = derived.wanted(catalog.datasets)
     kafka.up(settings, report=progress)

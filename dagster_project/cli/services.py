@@ -27,6 +27,7 @@ def up(
     from dagster_project.services import cache, kafka, registry
 
     settings = Settings.from_environment()
+    settings.starts_services("up")
     broker = kafka.up(settings, brokers=brokers, report=progress)
     needed = registry.is_needed(load_catalog(settings.contracts).datasets)
     there = registry.up(settings, report=progress) if needed else registry.status(settings)

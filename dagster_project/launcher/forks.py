@@ -8,6 +8,7 @@ from multiprocessing import forkserver, get_context
 PRELOADED = (
     "dagster_project.launcher.worker",
     "dagster_project.ingest.warm",
+    "dagster_project.variables.rules",
     "dagster._core.storage.event_log",
     "dagster._core.storage.runs",
     "dagster._core.storage.schedules",

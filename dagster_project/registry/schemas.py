@@ -14,7 +14,7 @@ from dagster_project.contract.columns_diff import compare_columns
 from dagster_project.contract.json_schema import json_schema
 from dagster_project.contract.model import Dataset
 from dagster_project.errors import ContractError, RegistryError
-from dagster_project.settings import without_secret
+from dagster_project.variables.redact import without_secret
 
 if TYPE_CHECKING:
     from confluent_kafka.schema_registry import Schema, SchemaRegistryClient

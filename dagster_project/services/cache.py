@@ -13,7 +13,8 @@ from dagster_project.errors import ServiceError
 from dagster_project.services.ports import LOOPBACK
 from dagster_project.services.single import Single
 from dagster_project.services.whole import write_whole
-from dagster_project.settings import Settings, without_secret
+from dagster_project.settings import Settings
+from dagster_project.variables.redact import without_secret
 
 # A start takes a tenth of a second, more on few cores beside other work.
 _START_SECONDS = 30.0

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Collection, Mapping
 
 from dagster_project.errors import ConfigurationError, ServiceError
+from dagster_project.variables.variables import Variables
 
 LOOPBACK = "127.0.0.1"
 # Below the ports that systems hand to outgoing connections (from 32768), any of which could take a port of ours
@@ -45,18 +46,18 @@ def requested_ports(count: int, *, environment: Mapping[str, str] = os.environ) 
     """The client ports that `LAKEHOUSE_KAFKA_PORT` asks for: that one and those after it; empty where it is not set.
 
     Raises:
-        ConfigurationError: it is not a port.
+        ConfigurationError: it is not a port, or too few come after it.
     """
-    value = environment.get(_OVERRIDE, "")
-    if not value:
+    first = Variables.read(environment).lakehouse_kafka_port
+    if first is None:
         return ()
-    if not value.isdecimal() or not 0 < int(value) <= 65_536 - count:
+    if first > 65_536 - count:
         raise ConfigurationError(
-            f"{_OVERRIDE}={value}",
+            f"{_OVERRIDE}={first}",
             expected=f"a port from 1 to {65_536 - count}",
             remedy=f"correct {_OVERRIDE}, or unset it to have free ports chosen",
         )
-    return tuple(range(int(value), int(value) + count))
+    return tuple(range(first, first + count))
 
 
 def port_taken(port: int) -> ServiceError:

@@ -14,7 +14,8 @@ from dagster_project.services.java import REGISTRY, class_path, find_java
 from dagster_project.services.launch import environment
 from dagster_project.services.ports import LOOPBACK
 from dagster_project.services.single import Single
-from dagster_project.settings import Settings, without_secret
+from dagster_project.settings import Settings
+from dagster_project.variables.redact import without_secret
 
 _MAIN = "io.quarkus.runner.GeneratedMain"
 # It takes 190 MB; of the optimizing compiler it has as little use as a broker.

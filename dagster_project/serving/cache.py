@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dagster_project.errors import CacheError
 from dagster_project.lake.storage import Storage
 from dagster_project.services.cache import cache_url
-from dagster_project.settings import Settings, without_secret
+from dagster_project.settings import Settings
+from dagster_project.variables.redact import without_secret
 
 if TYPE_CHECKING:
     import datetime as dt

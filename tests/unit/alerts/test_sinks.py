@@ -247,7 +247,7 @@ def test_without_a_file_there_is_the_log(tmp_path: Path) -> None:
         ("sinks:\n", "sinks: []\nothers:\n", 2, "at least one"),
         ("type: slack", "type: pager", 5, "one of log, webhook, slack, email"),
         ("urlFrom: ONCALL_URL", "url: https://hooks.example.org/T0/secret", 5, "'urlFrom' is missing"),
-        ("urlFrom: ONCALL_URL", "urlFrom: NOT_SET", 5, "an environment variable that is set"),
+        ("urlFrom: ONCALL_URL", "urlFrom: NOT_SET", 5, "a variable that is set"),
         ("urlFrom: ONCALL_URL", "urlFrom: U", 5, "U holds no URL"),
         ("https://tickets.example.org/hook", "file:///etc/passwd", 4, "an http or https URL"),
         ("https://tickets.example.org/hook", "https://me:pass@tickets.example.org", 4, "without a secret"),

@@ -31,7 +31,7 @@ def test_ports_asked_for_follow_each_other() -> None:
     assert requested_ports(3, environment={}) == ()
 
 
-@pytest.mark.parametrize("value", ["0", "65534", "-1", "kafka", "9092.0"])
+@pytest.mark.parametrize("value", ["0", "65534", "-1", "kafka", "9092.5"])
 def test_what_is_no_port_is_refused(value: str) -> None:
     with pytest.raises(ConfigurationError, match=f"LAKEHOUSE_KAFKA_PORT={value}"):
         requested_ports(3, environment={"LAKEHOUSE_KAFKA_PORT": value})
