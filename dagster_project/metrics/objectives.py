@@ -37,6 +37,12 @@ BURN = Family(
     unit="1",
     labels=(*_OBJECTIVE, "window"),
 )
+AGE = Family(
+    name="lakehouse_objective_age_seconds",
+    help="For how long an objective has been measured. Of one that has just begun a few bad moments are all there were",
+    unit="seconds",
+    labels=_OBJECTIVE,
+)
 
 
 def source(catalog: Catalog, *, storage: Storage) -> Source:
@@ -51,7 +57,8 @@ def source(catalog: Catalog, *, storage: Storage) -> Source:
                 continue
             yield BOUND.of(one.bound, *labels)
             yield LEFT.of(one.budget_left, *labels)
+            yield AGE.of(now - one.first.timestamp(), *labels)
             for window, rate in one.burn.items():
                 yield BURN.of(rate, *labels, window)
 
-    return Source(name="objectives", families=(VALUE, BOUND, LEFT, BURN), read=read)
+    return Source(name="objectives", families=(VALUE, BOUND, LEFT, BURN, AGE), read=read)

@@ -30,7 +30,7 @@ class Objective:
         budget_left: 1: untouched; below 0: overspent.
         burn: by window, how fast the budget is spent; at 1 it lasts exactly as long as the contract's window.
         burning: it is spent so fast that a person should look.
-        at: when it was measured last.
+        first, at: when it was measured first, and last.
     """
 
     dataset: str
@@ -47,6 +47,7 @@ class Objective:
     budget_left: float
     burn: Mapping[str, float]
     burning: bool
+    first: dt.datetime
     at: dt.datetime
 
 
@@ -112,5 +113,6 @@ def judge(
         budget_left=budget_left(whole, promise.target),
         burn=rates,
         burning=is_burning(rates, measured=now - row["first"]),
+        first=row["first"],
         at=row["at"],
     )

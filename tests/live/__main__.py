@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
+import shutil
 import signal
 import sys
 import tempfile
@@ -29,8 +30,13 @@ def main(arguments: list[str]) -> int:
     options = _options(arguments)
     console = Console(stderr=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: leave nothing behind
-    with tempfile.TemporaryDirectory(prefix="live-") as folder:
-        found = _run(options, Path(folder), console)
+    folder = Path(tempfile.mkdtemp(prefix="live-"))
+    console.print(f"in {folder}")
+    found = _run(options, folder, console)
+    if found["problems"]:
+        console.print(f"{folder} stays, to be looked into")
+    else:
+        shutil.rmtree(folder)
     return judge.conclude(found, out=options.out)
 
 

@@ -47,6 +47,7 @@ OBJECTIVE = Objective(
     budget_left=1.0,
     burn=MappingProxyType(CALM),
     burning=False,
+    first=START - dt.timedelta(hours=1),
     at=START,
 )
 HORIZON = Horizon(dataset="orders", topic="shop.orders", state="safe", lag=3, seconds=90_000.0)
