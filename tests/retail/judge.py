@@ -25,8 +25,9 @@ def problems(shop: Shop) -> Iterator[str]:
         own = found[name]
         if own.is_empty():
             yield f"{name}: nothing is in it"
-        key = [column for column in shop.catalog.mart(name).merge_key if column in wanted] + ["valid_from"]
-        by = [column for column in key if column in wanted.columns]
+        key = [column for column in shop.catalog.mart(name).merge_key if column in wanted]
+        # Not every key is in the oracle: what is derived from the rest is not, and the rest then says which row is which.
+        by = [*key, *(column for column in wanted.columns if column not in key)]
         there = _sorted([plain(row) for row in own.select(wanted.columns.to_list()).to_dicts()], by)
         expected = _sorted([plain(row) for row in wanted.astype(object).to_dict("records")], by)
         if there != expected:
