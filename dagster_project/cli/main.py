@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from dagster_project.cli import (
     alerts,
+    config,
     contract,
     cost,
     dashboard,
@@ -69,6 +70,7 @@ app = typer.Typer(
 app.command()(services.up)
 app.command()(services.down)
 app.command()(services.status)
+app.add_typer(config.app, name="config")
 app.add_typer(contract.app, name="contract")
 app.add_typer(topics.app, name="topics")
 app.add_typer(produce.app, name="produce")

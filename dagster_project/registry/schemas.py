@@ -91,6 +91,15 @@ class Registry:
         # Such a one is not whole: it goes with no contract.
         return WriterSchema(kind=f"{kind} with references" if found.references else kind, text=found.schema_str or "")
 
+    def subjects(self) -> list[str]:
+        """Names of what is registered.
+
+        Raises:
+            RegistryError: it does not answer.
+        """
+        with self._client() as client:
+            return client.get_subjects()
+
     def register(self, dataset: Dataset) -> Registered:
         """Register the schema of a contract, from then on checked against all versions in both directions.
 

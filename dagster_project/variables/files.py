@@ -9,8 +9,8 @@ from pathlib import Path
 from dagster_project.errors import ConfigurationError
 
 SECRETS = "LAKEHOUSE_SECRETS"
-# Of the clients of stores and the exporter of spans, which read the environment by themselves.
-_OF_LIBRARIES = ("AWS_", "OTEL_")
+# What begins so is read from the environment by the clients of stores, the exporter of spans and Dagster's own configuration.
+OF_LIBRARIES = ("AWS_", "OTEL_", "DAGSTER_", "LAKEHOUSE_COMPUTE_LOGS")
 
 
 def folder_of(environment: Mapping[str, str]) -> Path | None:
@@ -69,4 +69,4 @@ def publish(environment: MutableMapping[str, str] = os.environ) -> None:
         ConfigurationError: as of `with_secret_files`.
     """
     found = with_secret_files(environment)
-    environment.update({name: value for name, value in found.items() if name.startswith(_OF_LIBRARIES)})
+    environment.update({name: value for name, value in found.items() if name.startswith(OF_LIBRARIES)})
