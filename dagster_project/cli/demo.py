@@ -14,6 +14,7 @@ import typer
 
 from dagster_project.cli.output import console, progress
 from dagster_project.cli.sender import Sender
+from dagster_project.cli.signals import end_as_ctrl_c
 from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def demo(
     from dagster_project.topics import admin, derived
     from dagster_project.topics.broker import Broker
 
+    end_as_ctrl_c()
     settings = Settings.from_environment()
     settings.starts_services("demo")
     catalog = load_catalog(settings.contracts)

@@ -9,6 +9,7 @@ import typer
 
 from dagster_project.cli import metrics
 from dagster_project.cli.output import error_console, progress
+from dagster_project.cli.signals import end_as_ctrl_c
 from dagster_project.settings import Settings
 
 _PORT = 3000  # where people expect Dagster's UI
@@ -22,6 +23,7 @@ def dev(port: Annotated[int | None, typer.Option(help="Of the UI; by default 300
     from dagster_project.services.ports import free_port, is_free
     from dagster_project.topics import admin, derived
 
+    end_as_ctrl_c()
     settings = Settings.from_environment()
     settings.starts_services("dev")
     catalog = load_catalog(settings.contracts)

@@ -59,7 +59,8 @@ def _exporter() -> Exporter:
     from dagster_project.launcher.history import failures
     from dagster_project.metrics.exporter import Exporter
     from dagster_project.metrics.sources import sources
+    from dagster_project.services.orchestrator import instance_home
 
     settings = Settings.from_environment()
     catalog = load_catalog(settings.contracts)
-    return Exporter(sources(catalog, settings, failures=partial(failures, settings.dagster_home)))
+    return Exporter(sources(catalog, settings, failures=partial(failures, instance_home(settings))))

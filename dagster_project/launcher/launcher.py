@@ -17,7 +17,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Self
 
-from dagster import DagsterRun, DagsterRunStatus
+from dagster import DagsterRun, DagsterRunStatus, Field
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
@@ -32,11 +32,16 @@ _LOOK_S = 0.05
 
 
 class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
-    """Forks runs off a process that has Dagster imported. Needs runs to be queued, so that the daemon launches them all."""
+    """Forks runs off a process that has Dagster imported. Needs runs to be queued, so that the daemon launches them all.
 
-    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+    Attributes:
+        drain: a daemon that ends waits for its runs, which others may have to bound; otherwise it ends them.
+    """
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None, *, drain: bool = False) -> None:
         super().__init__()
         self._inst_data = inst_data
+        self.drain = drain
 
     @property
     def inst_data(self) -> ConfigurableClassData | None:
@@ -44,12 +49,11 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        return {}
+        return {"drain": Field(bool, is_required=False, default_value=False)}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        del config_value  # there is nothing to configure
-        return cls(inst_data)
+        return cls(inst_data, **config_value)
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -62,7 +66,7 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
         process = FORKS.Process(
             target=worker.execute,
             args=(serialize_value(arguments), self.mark(run.run_id)),
-            daemon=True,  # ends with the daemon, where that has the time to end it
+            daemon=not self.drain,  # whether it ends with the daemon or the daemon waits for it
         )
         process.start()
         threading.Thread(target=self._watch, args=(run.run_id, process), daemon=True).start()

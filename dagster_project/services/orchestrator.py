@@ -20,7 +20,8 @@ from dagster_project.services.revive import Service
 from dagster_project.services.whole import write_whole
 from dagster_project.settings import REPOSITORY, Settings
 
-_CONFIGURATION = REPOSITORY / "deploy" / "dagster.yaml"
+_DEPLOY = REPOSITORY / "deploy"
+_CONFIGURATIONS = {"local": _DEPLOY / "dagster.yaml", "production": _DEPLOY / "production" / "dagster.yaml"}
 MODULE = "dagster_project.definitions"
 # Importing Dagster and the engines takes some 5 s on two cores, and several times that on a busy machine.
 _START_SECONDS = 120.0
@@ -30,14 +31,22 @@ _LOCK_SECONDS = 3.0
 _LOOK_SECONDS = 0.2
 
 
+def instance_home(settings: Settings) -> Path:
+    """Where Dagster's instance is: in production DAGSTER_HOME where it is set, as whoever set it configures the instance."""
+    own = os.environ.get("DAGSTER_HOME", "") if settings.profile == "production" else ""
+    return Path(own).resolve() if own else settings.dagster_home
+
+
 def prepare(settings: Settings) -> dict[str, str]:
-    """Write Dagster's instance configuration; returns the environment in which its processes run."""
-    target, wanted = settings.dagster_home / "dagster.yaml", _CONFIGURATION.read_text(encoding="utf-8")
-    if not target.exists() or target.read_text(encoding="utf-8") != wanted:
-        write_whole(target, wanted)
+    """Write Dagster's instance configuration, unless it is somebody else's; returns the environment of its processes."""
+    home = instance_home(settings)
+    if home == settings.dagster_home:
+        target, wanted = home / "dagster.yaml", _CONFIGURATIONS[settings.profile].read_text(encoding="utf-8")
+        if not target.exists() or target.read_text(encoding="utf-8") != wanted:
+            write_whole(target, wanted)
     return {
         **os.environ,
-        "DAGSTER_HOME": str(settings.dagster_home),
+        "DAGSTER_HOME": str(home),
         "LAKEHOUSE_HOME": str(settings.home),
         "LAKEHOUSE_PROJECT": str(settings.project),
     }
@@ -141,7 +150,15 @@ def running(settings: Settings, *, ui_port: int | None = None, metrics_port: int
         "daemon": ["dagster_project.launcher.daemon", "run", "-w", str(workspace)],
     }
     if ui_port is not None:
-        commands["webserver"] = ["dagster_webserver", "-h", LOOPBACK, "-p", str(ui_port), "-w", str(workspace)]
+        commands["webserver"] = [
+            "dagster_project.launcher.webserver",
+            "-h",
+            LOOPBACK,
+            "-p",
+            str(ui_port),
+            "-w",
+            str(workspace),
+        ]
     if metrics_port is not None:
         commands["metrics"] = ["dagster_project.cli.main", "metrics", "serve", "--port", str(metrics_port)]
     services = [

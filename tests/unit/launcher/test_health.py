@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import dagster as dg
 import psutil
@@ -66,6 +67,14 @@ def status(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRunSta
     found = instance.get_run_by_id(run.run_id)
     assert found is not None
     return found.status
+
+
+@pytest.mark.parametrize(("said", "drains"), [("", False), ("  config: {drain: true}\n", True)])
+def test_whether_a_daemon_waits_for_its_runs_is_configured(tmp_path: Path, said: str, drains: bool) -> None:
+    launched = "run_launcher:\n  module: dagster_project.launcher.launcher\n  class: ForkingRunLauncher\n"
+    (tmp_path / "dagster.yaml").write_text(f"telemetry: {{enabled: false}}\n{launched}{said}")
+    with dg.DagsterInstance.from_config(str(tmp_path)) as made:
+        assert of(made).drain is drains
 
 
 def test_a_run_is_there_for_as_long_as_its_process_lives(instance: dg.DagsterInstance) -> None:
