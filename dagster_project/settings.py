@@ -35,6 +35,7 @@ class Settings:
         redis_url: `REDIS_URL`, a cache of your own, with `user:password@` where it asks for one; empty means the one that
             `lakehouse up` started.
         prices: `LAKEHOUSE_PRICES`, a price book of its own; none means list prices.
+        engine: `LAKEHOUSE_ENGINE`, where the router puts Silver and the marts; `auto` is by what was measured.
         profile: `LAKEHOUSE_PROFILE`. Nobody asks for it but who starts services or configures Dagster's instance.
     """
 
@@ -45,6 +46,7 @@ class Settings:
     schema_registry_url: str = field(default="", repr=False)
     redis_url: str = field(default="", repr=False)
     prices: Path | None = None
+    engine: str = "auto"
     profile: Profile = "local"
 
     @property
@@ -82,6 +84,7 @@ class Settings:
             schema_registry_url=variables.schema_registry_url.get_secret_value(),
             redis_url=variables.redis_url.get_secret_value(),
             prices=variables.lakehouse_prices,
+            engine=variables.lakehouse_engine,
             profile=variables.lakehouse_profile,
         )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dagster_project.cli.output import AsJson, console, print_json
+from dagster_project.cli.route import route
 from dagster_project.errors import ConfigurationError
 from dagster_project.settings import REPOSITORY, Settings
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from dagster_project.cost.report import AssetCost
     from dagster_project.cost.throughput import Throughput
 
-app = typer.Typer(help="What each asset costs; `plan`: what deployments would.")
+app = typer.Typer(help="What each asset costs; `plan`: what deployments would; `route`: which engine each needs.")
+app.command()(route)
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 

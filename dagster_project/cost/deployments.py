@@ -14,7 +14,7 @@ HOURS = 24
 DAYS = 365 / 12
 _HOUR_S = 3600
 # Of what is paid for, so much is planned to be busy; the rest is for late rows, maintenance and tries that failed.
-_BUSY = 0.7
+BUSY = 0.7
 # Dagster's daemon, its code and its page: a core of their own, and two gigabytes where memory is paid by itself.
 _DAGSTER_VCPUS, _DAGSTER_GB = 1, 2
 # As machines for general use have it; the benchmark's peak would fit into half of that.
@@ -84,7 +84,7 @@ def computes(workload: Workload, throughput: Throughput, prices: Prices) -> Iter
 
 
 def _own(workload: Workload, throughput: Throughput, prices: Prices) -> Iterator[Compute]:
-    mean = workload.events_per_s / throughput.events_per_core_s / _BUSY
+    mean = workload.events_per_s / throughput.events_per_core_s / BUSY
     peak = mean * workload.peak_factor
     wanted = peak + _DAGSTER_VCPUS
     size = next((size for size in prices.vm.vcpus if size >= wanted), None)
@@ -105,25 +105,41 @@ def _own(workload: Workload, throughput: Throughput, prices: Prices) -> Iterator
 
 
 def _spark(workload: Workload, events_per_core_s: float, prices: Prices) -> Iterator[Compute]:
-    glue, emr, dagster = prices.glue, prices.emr, _dagster(prices)
-    mean = workload.events_per_s / events_per_core_s / _BUSY
+    mean = workload.events_per_s / events_per_core_s / BUSY
     peak = mean * workload.peak_factor
-    # Glue adds and drops workers with the load.
-    dpus = max(glue.least_dpus, ceil(mean / glue.dpu_vcpus))
-    hourly = dpus * glue.dpu_hour
-    most = max(dpus, ceil(peak / glue.dpu_vcpus)) * glue.dpu_vcpus
-    start = hourly * glue.start_minutes / 60
-    yield Compute(name="Glue", engine="Spark", vcpus=most, fixed=start, hourly=hourly + dagster)
-    # So does a cluster that is made anew each time; one that stands is as large as the peak.
-    node = emr.node_hour + emr.service_hour
-    nodes = ceil(peak / emr.node_vcpus) + emr.primary_nodes
-    vcpus = nodes * emr.node_vcpus
-    scaled = (ceil(mean / emr.node_vcpus) + emr.primary_nodes) * node
-    start = scaled * emr.start_minutes / 60
-    yield Compute(name="EMR, made for each burst", engine="Spark", vcpus=vcpus, fixed=start, hourly=scaled + dagster)
-    reserved = emr.node_hour * prices.vm.reserved_share + emr.service_hour
+    beside = _dagster(prices)
+    yield glue(mean, peak, prices, beside=beside)
+    yield from emr(mean, peak, prices, beside=beside)
+
+
+def glue(mean: float, peak: float, prices: Prices, *, starts: float = 1.0, beside: float = 0.0) -> Compute:
+    """Glue adds and drops workers with the load, so the mean is paid for.
+
+    Args:
+        mean, peak: vCPUs that are wanted, those that wait for work included.
+        starts: of a job, a day.
+        beside: dollars for each hour that something else works meanwhile.
+    """
+    book = prices.glue
+    dpus = max(book.least_dpus, ceil(mean / book.dpu_vcpus))
+    most = max(dpus, ceil(peak / book.dpu_vcpus)) * book.dpu_vcpus
+    hourly = dpus * book.dpu_hour
+    start = hourly * book.start_minutes / 60 * starts
+    return Compute(name="Glue", engine="Spark", vcpus=most, fixed=start, hourly=hourly + beside)
+
+
+def emr(mean: float, peak: float, prices: Prices, *, starts: float = 1.0, beside: float = 0.0) -> Iterator[Compute]:
+    """A cluster that is made anew each time is as large as the mean, one that stands as large as the peak; as of `glue`."""
+    book = prices.emr
+    node = book.node_hour + book.service_hour
+    nodes = ceil(peak / book.node_vcpus) + book.primary_nodes
+    vcpus = nodes * book.node_vcpus
+    scaled = (ceil(mean / book.node_vcpus) + book.primary_nodes) * node
+    start = scaled * book.start_minutes / 60 * starts
+    yield Compute(name="EMR, made for each burst", engine="Spark", vcpus=vcpus, fixed=start, hourly=scaled + beside)
+    reserved = book.node_hour * prices.vm.reserved_share + book.service_hour
     for name, usd in (("EMR, standing", node), ("EMR, standing and reserved", reserved)):
-        yield Compute(name=name, engine="Spark", vcpus=vcpus, fixed=nodes * usd * HOURS, hourly=dagster)
+        yield Compute(name=name, engine="Spark", vcpus=vcpus, fixed=nodes * usd * HOURS, hourly=beside)
 
 
 def _dagster(prices: Prices) -> float:

@@ -25,12 +25,14 @@ class Spending:
     Attributes:
         events: to be counted by whoever works.
         failed: it ended with an error, which another try may have mended.
+        engine: where the work was done: `local`, or on Spark `glue`, `emr`, or `spark` of one's own.
     """
 
     asset: str
     datasets: tuple[str, ...]
     events: int = 0
     failed: bool = False
+    engine: str = "local"
     used: Used = field(default_factory=Used)
 
 
@@ -74,7 +76,7 @@ class Recorder:
 
     def figures(self, spent: Spending) -> dict[str, float | int]:
         """What an asset has taken so far, and what that costs; for a million events if this run knows of new ones."""
-        usd = charge(spent.used, self._prices).usd
+        usd = charge(spent.used, self._prices, engine=spent.engine).usd
         # A mart counts the rows that it reads, of which most are old: what is new, Bronze or Silver has counted.
         new = (
             part.events
@@ -119,6 +121,7 @@ def record(spent: Iterable[Spending], *, run_id: str, storage: Storage) -> None:
             "run_id": run_id,
             "datasets": list(part.datasets),
             "failed": part.failed,
+            "engine": part.engine,
             "events": part.events,
             **asdict(part.used),
             DATE_COLUMN: now.date(),

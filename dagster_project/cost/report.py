@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import polars as pl
 
 from dagster_project.contract.model import DATE_COLUMN
-from dagster_project.cost.charge import Charge, charge, per_million
+from dagster_project.cost.charge import Charge, charge, per_million, vcpu_hour
 from dagster_project.cost.prices import Prices
 from dagster_project.lake import specs
 from dagster_project.lake.meter import Used
@@ -18,6 +18,7 @@ from dagster_project.lake.table import Table
 
 _USED = tuple(field.name for field in fields(Used))
 _BRONZE = "bronze/"
+_HOUR_S = 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,13 @@ def priced(rows: pl.DataFrame, *, prices: Prices) -> tuple[AssetCost, ...]:
     bronze = rows.filter(pl.col("asset").str.starts_with(_BRONZE))
     taken = dict(bronze.explode("datasets").group_by("datasets").agg(pl.sum("events")).iter_rows())
     datasets = pl.col("datasets").explode().drop_nulls().unique().sort()
-    assets = rows.group_by("asset").agg(datasets, pl.len().alias("runs"), pl.sum("failed"), *map(pl.sum, _USED))
+    rate = pl.lit(vcpu_hour(prices, "local"))
+    for engine in ("glue", "emr"):
+        rate = pl.when(pl.col("engine") == engine).then(vcpu_hour(prices, engine)).otherwise(rate)
+    machine = (pl.col("cpu_seconds") / _HOUR_S * rate).sum()
+    assets = rows.group_by("asset").agg(
+        datasets, machine.alias("machine"), pl.len().alias("runs"), pl.sum("failed"), *map(pl.sum, _USED)
+    )
     found: list[AssetCost] = []
     for row in assets.sort("asset").iter_rows(named=True):
         used = Used(**{name: row[name] for name in _USED})
@@ -91,7 +98,7 @@ def priced(rows: pl.DataFrame, *, prices: Prices) -> tuple[AssetCost, ...]:
                 row["asset"],
                 tuple(row["datasets"]),
                 used,
-                charge(used, prices),
+                replace(charge(used, prices), machine=row["machine"]),
                 runs=row["runs"],
                 failed=row["failed"],
                 events=sum(taken.get(name, 0) for name in row["datasets"]),

@@ -30,6 +30,11 @@ class Throughput:
     puts: float = 0.0
     gets: float = 0.0
 
+    @property
+    def spark_times(self) -> float | None:
+        """How many times the CPU Spark takes for an event."""
+        return None if self.spark_events_per_core_s is None else self.events_per_core_s / self.spark_events_per_core_s
+
 
 def of_benchmark(results: Path) -> Throughput:
     """What the benchmark found on the machine that it ran on; it counts no requests.

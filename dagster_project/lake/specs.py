@@ -201,6 +201,8 @@ def costs() -> TableSpec:
             # Those that its rows come from.
             "datasets": pl.List(pl.String()),
             "failed": pl.Boolean(),
+            # Where the work was done; null of runs of the time before there was a choice.
+            "engine": pl.String(),
             # Of Bronze, messages that were committed, each of them once; of others, rows that were looked at.
             "events": pl.Int64(),
             "wall_seconds": pl.Float64(),

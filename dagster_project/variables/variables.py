@@ -141,6 +141,9 @@ class Variables(BaseSettings):
         description="what pseudonyms are made with: `<name>:<base64>,…`; by default made by `lakehouse up`, for local use",
     )
     lakehouse_prices: _Path | None = Field(None, description="a YAML file that says what differs from AWS' list prices")
+    lakehouse_engine: Literal["auto", "local", "spark", "glue", "emr"] = Field(
+        "auto", description="where `lakehouse cost route` puts Silver and the marts: `auto` is by what was measured"
+    )
     lakehouse_dashboard_token: SecretStr = Field(
         _NO_SECRET, description="what viewers of the live page must have; required where others can reach it"
     )

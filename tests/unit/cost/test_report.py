@@ -210,7 +210,14 @@ def test_a_lake_without_costs_reports_none(storage: Storage) -> None:
 def test_any_rows_are_priced_as_pandas_does(drawn: list[tuple[str, int, int, bool]]) -> None:
     names = {"bronze/a": ["a"], "bronze/b": ["b"], "silver/a": ["a"], "gold/m": ["a", "b"]}
     rows = [
-        {"asset": asset, "datasets": names[asset], "failed": failed, "events": events, **asdict(used(number))}
+        {
+            "asset": asset,
+            "datasets": names[asset],
+            "failed": failed,
+            "engine": "local",
+            "events": events,
+            **asdict(used(number)),
+        }
         for asset, events, number, failed in drawn
     ]
     schema = {name: dtype for name, dtype in specs.costs().schema.items() if rows and name in rows[0]}
@@ -251,3 +258,16 @@ def test_the_command_prints_the_report(storage: Storage, tmp_path: Path, monkeyp
     assert all(word in shown for word in ("gold/ledger", "total", "machine", "store", "requests", "1,050"))
     refused = CliRunner().invoke(app, ["cost", "--since", "yesterdays"])
     assert (refused.exit_code, "since" in refused.stderr) == (1, True)
+
+
+def test_cpu_is_priced_by_the_engine_that_did_the_work(tmp_path: Path) -> None:
+    storage = Storage.at(str(tmp_path))
+    hours = {"local": 1, "glue": 2, "emr": 3}
+    for engine, cpu in hours.items():
+        used_there = Used(cpu_seconds=cpu * 3600.0)
+        part = Spending(asset="silver/orders", datasets=("orders",), engine=engine, used=used_there)
+        record([part], run_id=engine, storage=storage)
+    (found,) = report(storage=storage, prices=load_prices(), since=ALWAYS[0], until=ALWAYS[1])
+    prices = yaml.safe_load(BOOK.read_text("utf-8"))
+    emr = (prices["emr"]["node_hour"] + prices["emr"]["service_hour"]) / prices["emr"]["node_vcpus"]
+    assert found.machine_usd == pytest.approx(prices["vm"]["vcpu_hour"] + 2 * 0.44 / 4 + 3 * emr)
