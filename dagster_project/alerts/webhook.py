@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from dagster_project.alerts.message import Message
 from dagster_project.alerts.sink import TIMEOUT_S
@@ -31,7 +32,7 @@ class Webhook:
         secret: signs the body, so that the receiver knows who sent it: `X-Lakehouse-Signature: sha256=<HMAC in hex>`.
     """
 
-    url: str
+    url: str = field(repr=False)  # as below
     secret: str = field(default="", repr=False)
 
     def send(self, message: Message) -> None:
@@ -83,10 +84,24 @@ def _post(url: str, content: bytes, headers: Mapping[str, str]) -> None:
             answer.read(_ANSWER)
     except urllib.error.HTTPError as error:
         with error:
-            said = error.read(_ANSWER).decode(errors="replace").strip()
-        raise SinkError(f"it answers {error.code} {error.reason}: {said}".rstrip(": ")) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise SinkError(f"it does not answer: {error}") from error
+            said = error.read(_ANSWER + len(url)).decode(errors="replace").strip()
+        told = _without(url, f"{error.reason}: {said}")[:_ANSWER]
+        refused = SinkError(f"it answers {error.code} {told}".rstrip(": "))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        refused = SinkError(f"it does not answer: {_without(url, str(error))}")
+    else:
+        return
+    # Outside of the handlers: what they caught names the address.
+    raise refused
+
+
+def _without(url: str, text: str) -> str:
+    """What was said, without the address: whoever knows that may post, and a page that is not there names it."""
+    parts = urlsplit(url)
+    for secret in (url, f"{parts.path}?{parts.query}", parts.path, parts.query):
+        if len(secret) > 1:
+            text = text.replace(secret, "…").replace(repr(secret)[1:-1], "…")
+    return text
 
 
 def _text(value: Any) -> str:

@@ -43,11 +43,18 @@ def new(
     as_json: AsJson = False,
 ) -> None:
     """Draft a contract from sample messages, and say what was guessed. An existing one is never replaced."""
+    from dagster_project.contract.compiler import NAME
     from dagster_project.contract.draft import Choice, draft
     from dagster_project.contract.loader import load_contract
     from dagster_project.contract.sample import read_messages
     from dagster_project.errors import ContractError
 
+    if not NAME.fullmatch(name):
+        raise ContractError(
+            f"a dataset named {name!r}",
+            expected="lower-case letters, digits and _, starting with a letter",
+            remedy="choose another name",
+        )
     target = Settings.from_environment().contracts / f"{name}.odcs.yaml"
     choice = Choice(key=tuple(filter(None, key.split(","))), event_time=event_time, region=region)
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dagster_project.cli.exposing import BehindTls, TlsCert, TlsKey
 from dagster_project.cli.output import AsJson, console, print_json, progress
 from dagster_project.settings import Settings
 
@@ -22,14 +23,28 @@ PORT = 9464
 def serve(
     port: Annotated[int, typer.Option(help="0 for a free one.")] = PORT,
     host: Annotated[
-        str, typer.Option(help="Metrics have no values of events, and no password before them.")
+        str, typer.Option(help="Address to listen on; any other than this machine's own needs a token and TLS.")
     ] = "127.0.0.1",
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    behind_tls: BehindTls = False,
 ) -> None:
-    """Serve /metrics until Ctrl-C; nothing is lost when runs end, or when this does."""
+    """Serve /metrics until Ctrl-C, where LAKEHOUSE_METRICS_TOKEN is set to whom has it; nothing is lost when this ends."""
     from dagster_project.metrics.serve import serving
+    from dagster_project.services.exposed import Exposed
+    from dagster_project.variables.variables import Variables
 
-    with serving(_exporter(), host=host, port=port) as listening:
-        progress(f"Metrics: http://{host}:{listening}/metrics; Ctrl-C ends")
+    exposed = Exposed(
+        what="the exporter",
+        variable="LAKEHOUSE_METRICS_TOKEN",
+        host=host,
+        token=Variables.read().lakehouse_metrics_token.get_secret_value(),
+        certificate=tls_cert,
+        key=tls_key,
+        behind_tls=behind_tls,
+    )
+    with serving(_exporter(), exposed=exposed, port=port) as listening:
+        progress(f"Metrics: {'http' if tls_cert is None else 'https'}://{host}:{listening}/metrics; Ctrl-C ends")
         while True:  # Ctrl-C may come to a library's thread; this one hears of it when it wakes up
             time.sleep(1)
 

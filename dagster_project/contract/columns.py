@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from open_data_contract_standard.model import SchemaProperty
 
-from dagster_project.contract.constraints import Report, compile_constraints, renamed_from
+from dagster_project.contract.constraints import COLUMN_NAME, Report, compile_constraints, renamed_from
 from dagster_project.contract.document import Steps
 from dagster_project.contract.model import Column, DataType
 
-_DECIMAL = re.compile(r"^decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)$", re.IGNORECASE)
+_DECIMAL = re.compile(r"decimal\(\s*(\d{1,9})\s*,\s*(\d{1,9})\s*\)", re.IGNORECASE | re.ASCII)
 _MAX_PRECISION = 38  # Delta's and DuckDB's widest decimal
 _KINDS = {"string": "string", "boolean": "boolean", "date": "date", "timestamp": "timestamp"}
 
@@ -31,7 +31,7 @@ def compile_columns(properties: Sequence[SchemaProperty], path: Steps, report: R
 
 
 def _column(item: SchemaProperty, path: Steps, report: Report) -> Column:
-    if not item.name or not re.match(r"^[A-Za-z_][A-Za-z0-9_]*$", item.name):
+    if not item.name or not COLUMN_NAME.fullmatch(item.name):
         report((*path, "name"), repr(item.name), "letters, digits and _, starting with a letter")
     data_type = _type(item, path, report)
     return Column(
@@ -53,7 +53,7 @@ def _type(item: SchemaProperty, path: Steps, report: Report) -> DataType:
         return DataType(kind="integer", bits=32 if options.get("format") == "i32" else 64)
     if logical == "number":
         physical = item.physicalType or "double"
-        if match := _DECIMAL.match(physical):
+        if match := _DECIMAL.fullmatch(physical):
             precision, scale = int(match[1]), int(match[2])
             if not 0 <= scale <= precision <= _MAX_PRECISION or precision == 0:
                 report((*path, "physicalType"), physical, f"decimal(p, s) with 0 <= s <= p <= {_MAX_PRECISION}")

@@ -17,7 +17,7 @@ from dagster_project.contract.model import Column
 
 _DURATION = TypeAdapter(dt.timedelta)
 # Names become folder names, Dagster keys and SQL identifiers, so they keep to what is plain in all three.
-_NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 class Compiler:
@@ -71,7 +71,7 @@ class Compiler:
         model = self.document.model
         table = self.table
         name = table.name or ""
-        if not _NAME.match(name):
+        if not NAME.fullmatch(name):
             self.problem(("schema", 0, "name"), repr(name), "lower-case letters, digits and _, starting with a letter")
         team = model.team
         members = () if team is None or isinstance(team, list) else (team.members or ())

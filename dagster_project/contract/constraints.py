@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ Report = Callable[[Steps, str, str], None]
 # Formats of the standard that are checked, as patterns.
 _FORMATS = {"uuid": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"}
 _DURATION = TypeAdapter(dt.timedelta)
+# Longer than people write them; a name stands in errors, in the paths of reasons, and in SQL.
+COLUMN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _NOT_IN_FUTURE, _RENAMED_FROM = "notInFuture", "renamedFrom"
 # Custom properties of a property that say what becomes of it from Silver on.
 PROTECTION, PSEUDONYM_DOMAIN = "protection", "pseudonymDomain"
@@ -106,6 +109,8 @@ def renamed_from(item: SchemaProperty, path: Steps, report: Report) -> str:
             where = (*path, "customProperties", index)
             if not isinstance(custom.value, str) or custom.value == item.name:
                 report((*where, "value"), repr(custom.value), "another name, which the column had before")
+            elif not COLUMN_NAME.fullmatch(custom.value):
+                report((*where, "value"), repr(custom.value), "letters, digits and _, starting with a letter")
             elif len(path) != _TOP_LEVEL:
                 report(where, f"{_RENAMED_FROM} of what is nested", "a column of its own")
             else:

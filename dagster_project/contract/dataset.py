@@ -29,13 +29,21 @@ from dagster_project.contract.quality import Breaker
 from dagster_project.contract.rules import compile_rules
 from dagster_project.contract.service_levels import compile_slo
 
-_TOPIC = ("partitions", "replicationFactor", "minInsyncReplicas", "retention", "cleanupPolicy", "wireFormat")
+_TOPIC = (
+    "partitions",
+    "replicationFactor",
+    "minInsyncReplicas",
+    "retention",
+    "cleanupPolicy",
+    "wireFormat",
+    "maxMessageBytes",
+)
 _DATASET = ("eventTime", "partitionTime", "startDate", "writeMode", "maxBadRate", "hotKeys", "priority")
 _LATENESS = ("allowedLateness", "latenessHorizon", "beyondHorizon", "idleAfter")
 _BREAKER = ("breakerBadRate", "breakerMinRows", "breakerProbe")
 # Regions are folder names and part of Dagster's partition keys.
-_REGION = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
-_TOPIC_NAME = re.compile(r"^[A-Za-z0-9._-]{1,249}$")  # Kafka's own limit
+_REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")  # Kafka's own limit
 
 
 def compile_dataset(document: Document) -> Dataset:
@@ -54,7 +62,7 @@ def compile_dataset(document: Document) -> Dataset:
     regions = tuple(str(value) for value in by_name[region].constraints.enum) if region in by_name else ()
     base: Steps = ("schema", 0)
     for name in regions:
-        if not _REGION.match(name):
+        if not _REGION.fullmatch(name):
             compiler.problem((*base, "properties"), f"region {name!r}", "letters, digits, '_', '.' and '-' only")
     if len(regional) != 1 or not regions or (region in by_name and by_name[region].type.kind != "string"):
         compiler.problem(
@@ -189,7 +197,7 @@ def _topic(compiler: Compiler) -> Topic:
         (index, server) for index, server in enumerate(compiler.document.model.servers or ()) if server.type == "kafka"
     ]
     name = compiler.table.physicalName or ""
-    if not _TOPIC_NAME.match(name):
+    if not _TOPIC_NAME.fullmatch(name) or name in (".", ".."):
         compiler.problem(("schema", 0, "physicalName"), repr(name), "the Kafka topic's name")
     if len(servers) != 1:
         compiler.problem(("servers",), f"{len(servers)} Kafka servers", "exactly one server of type kafka")

@@ -18,7 +18,7 @@ from dagster_project.contract.model import Column, DataType, Protection
 CONFIDENTIAL = ("confidential", "restricted")
 # Of these a value has one spelling, which its pseudonym is computed from.
 _SPELLED = ("string", "integer")
-_DOMAIN = re.compile(r"^[a-z][a-z0-9_.-]{0,62}$")
+_DOMAIN = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 _BASE: Steps = ("schema", 0, "properties")
 
 
@@ -70,7 +70,7 @@ def _protected(
         compiler.problem(where, f"a pseudonym of a {column.type.kind}", "a string or integer, or protection: drop")
     domain = options.get(PSEUDONYM_DOMAIN, column.name.lower() if protection == "pseudonymise" else "")
     if PSEUDONYM_DOMAIN in options and (
-        protection != "pseudonymise" or not isinstance(domain, str) or not _DOMAIN.match(domain)
+        protection != "pseudonymise" or not isinstance(domain, str) or not _DOMAIN.fullmatch(domain)
     ):
         expected = "lower-case letters, digits, '_', '.' and '-', on a property that is pseudonymised"
         compiler.problem(where, f"{PSEUDONYM_DOMAIN} {domain!r}", expected)

@@ -8,21 +8,18 @@ import hmac
 import ipaddress
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dagster_project.errors import ConfigurationError
+from dagster_project.services.exposed import LOOPBACK_NAMES, Exposed
 
 COOKIE = "lakehouse-page"
 # A shift: who is on call logs in once.
 SESSION_S = 12 * 3600
-# 128 bits as hexadecimal digits have 32; half of that is beyond guessing over a network.
-_TOKEN_LENGTH = 16
-_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 # What a login page needs; nothing in them tells anything of the lake.
 _OPEN_PATHS = ("/login", "/static/")
 _HEADERS = {
@@ -38,37 +35,16 @@ _HEADERS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Access:
+class Access(Exposed):
     """Where the page is served, and to whom.
 
     Attributes:
-        host: the address that the server listens on.
-        token: that viewers must have; empty: everybody who reaches the address may look. In no text of this value.
         names: under which it may be reached, beside those of the loopback interface and addresses without a name.
     """
 
-    host: str
-    token: str = field(default="", repr=False)
+    what: str = "the page"
+    variable: str = "LAKEHOUSE_DASHBOARD_TOKEN"
     names: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.is_local and not self.token:
-            raise ConfigurationError(
-                f"the page is to listen on {self.host}, and there is no token",
-                expected="a token wherever others than this machine's users can reach it",
-                remedy="set LAKEHOUSE_DASHBOARD_TOKEN (openssl rand -hex 32), or leave --host out",
-            )
-        if self.token and len(self.token) < _TOKEN_LENGTH:
-            raise ConfigurationError(
-                f"the page's token has {len(self.token)} characters",
-                expected=f"{_TOKEN_LENGTH} or more, of which nobody can guess any",
-                remedy="set LAKEHOUSE_DASHBOARD_TOKEN to the output of `openssl rand -hex 32`",
-            )
-
-    @property
-    def is_local(self) -> bool:
-        """Whether only this machine can reach it."""
-        return self.host in _LOOPBACK_NAMES
 
     def knows(self, host: str) -> bool:
         """Whether a `Host` header names this server: any other is a foreign name that was pointed at it.
@@ -77,13 +53,9 @@ class Access:
         from here alone.
         """
         name = _name_of(host)
-        if name in {*_LOOPBACK_NAMES, self.host, *self.names}:
+        if name in {*LOOPBACK_NAMES, self.host, *self.names}:
             return True
         return not self.is_local and _is_address(name)
-
-    def is_token(self, text: str) -> bool:
-        """Whether a text is the token; takes as long for a nearly right one as for any."""
-        return bool(self.token) and hmac.compare_digest(_digest(text), _digest(self.token))
 
     def session(self, *, now: float) -> str:
         """What a logged-in browser shows instead of the token: worth nothing after some hours, or with another token."""
@@ -103,8 +75,7 @@ class Access:
         """Whether a request may see what only viewers may."""
         if not self.token:
             return True
-        scheme, _, given = connection.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self.is_token(given.strip()):
+        if self.is_bearer(connection.headers.get("authorization", "")):
             return True
         return self.is_session(connection.cookies.get(COOKIE, ""), now=time.time())
 
@@ -147,10 +118,6 @@ class Guard:
 def own_site(headers: Headers) -> bool:
     """Whether a form was sent from a page of this server, as far as the browser says."""
     return headers.get("sec-fetch-site", "same-origin") in {"same-origin", "none"}
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
 
 
 def _name_of(host: str) -> str:

@@ -127,7 +127,7 @@ class _Page:
             return RedirectResponse("/login#refused", status_code=303)
         answer = RedirectResponse("/", status_code=303)
         session = self._access.session(now=time.time())
-        secure = request.url.scheme == "https"
+        secure = self._access.is_private or request.url.scheme == "https"
         answer.set_cookie(COOKIE, session, max_age=SESSION_S, httponly=True, samesite="strict", secure=secure)
         return answer
 

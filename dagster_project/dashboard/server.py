@@ -49,6 +49,8 @@ def serve(catalog: Catalog, *, settings: Settings, access: Access, port: int) ->
         timeout_graceful_shutdown=_LAST_WORDS_S,
         # What a proxy says of where a request is from is anybody's word.
         proxy_headers=False,
+        ssl_certfile=access.certificate,
+        ssl_keyfile=access.key,
     )
     with listening:
         _Server(config, board).run(sockets=[listening])

@@ -8,6 +8,7 @@ import polars as pl
 from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.errors import LakeError
 from dagster_project.lake import specs
+from dagster_project.lake.sandbox import bounded, only, sandbox
 from dagster_project.lake.serving import serving, view, visible
 from dagster_project.lake.storage import LAYERS, Storage
 from dagster_project.lake.table import Table, TableSpec
@@ -19,8 +20,7 @@ def query(sql: str, *, catalog: Catalog, storage: Storage) -> pl.DataFrame:
     Raises:
         LakeError: the SQL does not run.
     """
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with sandbox() as connection, bounded(connection):
         for layer in LAYERS:
             connection.execute(f"CREATE SCHEMA {layer}")
         for dataset in catalog.datasets:
@@ -43,7 +43,7 @@ def query(sql: str, *, catalog: Catalog, storage: Storage) -> pl.DataFrame:
             connection.execute(f'CREATE VIEW ops."{spec.name}" AS FROM "_ops_{spec.name}"')
         try:
             # Materialized before the connection closes, and through Arrow: lists and decimals keep their types.
-            return pl.DataFrame(connection.sql(sql).to_arrow_table())
+            return pl.DataFrame(connection.sql(only(connection, sql)).to_arrow_table())
         except duckdb.Error as error:
             tables = [
                 *(f"silver.{dataset.name}" for dataset in catalog.datasets),

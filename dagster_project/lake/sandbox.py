@@ -15,6 +15,8 @@ _MEMORY, _DISK = "40%", "16GB"
 # A sensor's run is ended after 300 s. Of what a person starts even all of a mart takes less than this; more is a
 # join without a condition.
 SECONDS = 900.0
+# MULTI is a PIVOT that finds out its columns by itself.
+_QUESTIONS = (duckdb.StatementType.SELECT, duckdb.StatementType.MULTI, duckdb.StatementType.EXPLAIN)
 
 
 def sandbox(*, threads: int | None = None) -> duckdb.DuckDBPyConnection:
@@ -47,6 +49,19 @@ def visited(*, seconds: float = SECONDS) -> Generator[duckdb.DuckDBPyConnection]
     with _sandbox(os.getpid()).cursor() as connection, bounded(connection, seconds=seconds):
         connection.execute("BEGIN")  # and never committed
         yield connection
+
+
+def only(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """The SQL, if it only asks: what commits or creates would be there for whoever asks next.
+
+    Raises:
+        duckdb.ParserException: it does something else, or several things.
+    """
+    kinds = [statement.type for statement in connection.extract_statements(sql)]
+    if len(kinds) != 1 or kinds[0] not in _QUESTIONS:
+        found = ", ".join(kind.name for kind in kinds) or "nothing"
+        raise duckdb.ParserException(f"found {found}, expected one SELECT")
+    return sql
 
 
 @functools.cache

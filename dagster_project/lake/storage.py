@@ -29,7 +29,7 @@ class Storage:
     """
 
     uri: str
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
     run_id: str = ""
 
     @classmethod

@@ -12,7 +12,7 @@ import polars as pl
 from dagster_project.contract.dtypes import TIMESTAMP
 from dagster_project.contract.model import Dataset
 from dagster_project.errors import LakeError
-from dagster_project.lake.sandbox import bounded, sandbox
+from dagster_project.lake.sandbox import bounded, only, sandbox
 from dagster_project.lake.specs import COORDINATES, MESSAGE
 from dagster_project.outbox.headers import LETTER, RECEIPT, replays, signed
 from dagster_project.outbox.reading import messages
@@ -113,7 +113,8 @@ def where(letters: pl.DataFrame, predicate: str | None) -> pl.DataFrame:
         connection.register("letters", letters.with_row_index("_row").to_arrow())
         try:
             # The line end: a comment at the end of the predicate must not swallow the bracket.
-            chosen = connection.sql(f"SELECT _row FROM letters WHERE ({predicate}\n)").fetchall()
+            sql = f"SELECT _row FROM letters WHERE ({predicate}\n)"
+            chosen = connection.sql(only(connection, sql)).fetchall()
         except duckdb.Error as error:
             raise LakeError(
                 f"the predicate {predicate!r} does not run: {error}",

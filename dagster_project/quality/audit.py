@@ -11,7 +11,7 @@ import polars as pl
 
 from dagster_project.contract.quality import Severity, TableRule
 from dagster_project.errors import ContractError
-from dagster_project.lake.sandbox import visited
+from dagster_project.lake.sandbox import only, visited
 
 _NOTHING: Mapping[str, pl.LazyFrame] = {}
 
@@ -95,7 +95,7 @@ def _queried(
             )
         for rule in rules:
             try:
-                rows = connection.execute(rule.query).fetchall()
+                rows = connection.execute(only(connection, rule.query)).fetchall()
             except duckdb.Error as error:
                 raise _refuse(rule, str(error)) from error
             if len(rows) != 1 or len(rows[0]) != 1 or not isinstance(rows[0][0], (int, float, Decimal)):

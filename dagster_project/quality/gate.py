@@ -10,7 +10,7 @@ import polars as pl
 
 from dagster_project.contract.model import Dataset, SqlRule
 from dagster_project.errors import ContractError
-from dagster_project.lake.sandbox import visited
+from dagster_project.lake.sandbox import only, visited
 from dagster_project.quality.rules import compile_rules
 
 
@@ -70,7 +70,9 @@ def _broken(rules: Sequence[SqlRule], frame: pl.DataFrame, *, secret: bool) -> d
         broken: dict[str, pl.Series] = {}
         for rule in rules:
             try:
-                relation = connection.sql(f"SELECT _row, ({rule.predicate}) IS NOT TRUE AS broken FROM staged")
+                relation = connection.sql(
+                    only(connection, f"SELECT _row, ({rule.predicate}\n) IS NOT TRUE AS broken FROM staged")
+                )
                 judged = pl.DataFrame(relation.to_arrow_table())
                 # DuckDB keeps the order of rows, but for predicates with windows or subqueries; to sort costs as much again.
                 broken[rule.id] = (judged if judged["_row"].is_sorted() else judged.sort("_row"))["broken"]

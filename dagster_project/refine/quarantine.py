@@ -13,7 +13,7 @@ from dagster_project.contract.model import Dataset
 from dagster_project.errors import LakeError
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key, frame_of
-from dagster_project.lake.sandbox import bounded, sandbox
+from dagster_project.lake.sandbox import bounded, only, sandbox
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
 from dagster_project.refine.cursors import batch_of, cursor_name
@@ -44,7 +44,8 @@ def quarantined(dataset: Dataset, *, storage: Storage, where: str | None = None)
         columns = found.with_columns(reasons=pl.col("_reasons").list.join(", "))
         connection.register("quarantine", columns.drop("_headers").to_arrow())
         try:
-            chosen = connection.sql(f"SELECT {', '.join(PLACE)} FROM quarantine WHERE {where}").to_arrow_table()
+            sql = f"SELECT {', '.join(PLACE)} FROM quarantine WHERE ({where}\n)"
+            chosen = connection.sql(only(connection, sql)).to_arrow_table()
         except duckdb.Error as error:
             raise LakeError(
                 f"--where {where}: {error}",

@@ -14,7 +14,7 @@ from dagster_project.contract.dtypes import describe, polars_schema
 from dagster_project.contract.model import Mart
 from dagster_project.errors import ContractError
 from dagster_project.lake.columns import instance
-from dagster_project.lake.sandbox import bounded, sandbox
+from dagster_project.lake.sandbox import bounded, only, sandbox
 from dagster_project.refine.macros import MACROS
 
 # To open a database takes 30 ms, as much as a small mart: one for each process, and one mart in it at a time.
@@ -55,7 +55,7 @@ def run_sql(mart: Mart, inputs: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
             connection.register(f"_{schema}_{table}", frame)
             connection.execute(f'CREATE VIEW {schema}."{table}" AS SELECT * FROM "_{schema}_{table}"')
         try:
-            result = pl.DataFrame(connection.sql(mart.sql).to_arrow_table())
+            result = pl.DataFrame(connection.sql(only(connection, mart.sql)).to_arrow_table())
         except duckdb.Error as error:
             raise refuse(
                 mart, str(error), "SQL that runs in DuckDB over " + (", ".join(inputs) or "nothing")

@@ -14,7 +14,7 @@ from dagster_project.contract.columns_diff import compare_columns
 from dagster_project.contract.json_schema import json_schema
 from dagster_project.contract.model import Dataset
 from dagster_project.errors import ContractError, RegistryError
-from dagster_project.variables.redact import without_secret
+from dagster_project.variables.redact import tells_secret, without_secret
 
 if TYPE_CHECKING:
     from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
@@ -148,13 +148,16 @@ class Registry:
                 yield client
         except (ContractError, RegistryError):
             raise
-        except Exception as error:
-            raise RegistryError(
-                f"the schema registry at {without_secret(self._url)}: {error or type(error).__name__}",
+        except Exception as error:  # noqa: BLE001 of several libraries; each is raised as one of ours
+            hidden = tells_secret(str(error), self._url)
+            told = f"{type(error).__name__}, of its password" if hidden else str(error) or type(error).__name__
+            refused = RegistryError(
+                f"the schema registry at {without_secret(self._url)}: {told}",
                 expected="an answer in Confluent's API",
                 remedy="see that it runs and that SCHEMA_REGISTRY_URL leads there (`lakehouse status`), then run again; "
                 "nothing was written",
-            ) from error
+            )
+            raise refused from (None if hidden else error)
 
 
 def schema_of(dataset: Dataset) -> Schema:

@@ -116,11 +116,20 @@ def _connect(url: str, *, namespace: str) -> tuple[Redis, Breaker]:
 
     from dagster_project.serving.breaker import Breaker
 
-    client = Redis.from_url(
-        url,
-        socket_timeout=TIMEOUT_S,
-        socket_connect_timeout=TIMEOUT_S,
-        protocol=2,  # a connection is ready without a further question
-        driver_info=None,  # as above
-    )
+    try:
+        client = Redis.from_url(
+            url,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            protocol=2,  # a connection is ready without a further question
+            driver_info=None,  # as above
+        )
+    except ValueError:
+        client = None
+    if client is None:  # outside of the handler: what it caught may name the password
+        raise CacheError(
+            f"the cache at {without_secret(url)} has no address that makes sense",
+            expected="redis://user:password@host:port/0, the password percent-encoded",
+            remedy="correct REDIS_URL: of a password with / or ? in it write %2F or %3F",
+        )
     return client, Breaker(client, namespace=namespace)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+# Shorter parts of a password are in many a word.
+_TELLING = 4
+
 
 def without_secret(url: str) -> str:
     """A URL without its `user:password@` and without its query, which may hold a password, too.
@@ -13,3 +18,9 @@ def without_secret(url: str) -> str:
     if not separator:
         scheme, rest = "", url
     return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"
+
+
+def tells_secret(text: str, url: str) -> bool:
+    """Whether there is some of a URL's password in what a library says of it, such as of what it has taken for a port."""
+    password = url.partition("://")[2].rpartition("@")[0].partition(":")[2]
+    return any(len(part) >= _TELLING and part in text for part in re.split(r"[/?#@:]", password))

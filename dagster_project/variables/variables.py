@@ -147,6 +147,9 @@ class Variables(BaseSettings):
     lakehouse_dashboard_token: SecretStr = Field(
         _NO_SECRET, description="what viewers of the live page must have; required where others can reach it"
     )
+    lakehouse_metrics_token: SecretStr = Field(
+        _NO_SECRET, description="what whoever scrapes metrics must have; required where others can reach the exporter"
+    )
     lakehouse_kafka_port: Annotated[int, Field(ge=1, le=65_535)] | None = Field(
         None, description="client port of the first local broker; by default a free one"
     )

@@ -42,7 +42,7 @@ def local() -> Iterator[TestClient]:
 
 @pytest.fixture
 def shared() -> Iterator[TestClient]:
-    with client(Access(host="0.0.0.0", token=TOKEN), base="http://192.0.2.7:8080") as found:
+    with client(Access(host="0.0.0.0", behind_tls=True, token=TOKEN), base="https://192.0.2.7:8080") as found:
         yield found
 
 
@@ -88,10 +88,12 @@ def test_the_own_names_are_known(host: str, local: TestClient) -> None:
 
 def test_elsewhere_there_must_be_a_token() -> None:
     with pytest.raises(ConfigurationError, match="there is no token"):
-        Access(host="0.0.0.0")
+        Access(host="0.0.0.0", behind_tls=True)
+    with pytest.raises(ConfigurationError, match="without TLS"):
+        Access(host="0.0.0.0", token=TOKEN)
     with pytest.raises(ConfigurationError, match="has 5 characters"):
         Access(host="127.0.0.1", token="short")
-    assert TOKEN not in repr(Access(host="0.0.0.0", token=TOKEN))
+    assert TOKEN not in repr(Access(host="0.0.0.0", behind_tls=True, token=TOKEN))
 
 
 def test_strangers_see_nothing_but_the_login(shared: TestClient) -> None:
@@ -128,7 +130,9 @@ def test_a_login_gives_a_cookie_that_scripts_and_other_sites_do_not_get(shared: 
 
 
 def test_over_https_the_cookie_stays_there() -> None:
-    with client(Access(host="0.0.0.0", token=TOKEN, names=("lake.example",)), base="https://lake.example") as found:
+    with client(
+        Access(host="0.0.0.0", behind_tls=True, token=TOKEN, names=("lake.example",)), base="https://lake.example"
+    ) as found:
         assert "Secure" in found.post("/login", data={"token": TOKEN}).headers["set-cookie"]
 
 
@@ -142,11 +146,11 @@ def test_a_form_that_is_too_long_is_not_read(shared: TestClient) -> None:
 
 
 def test_a_cookie_ends_and_is_of_one_token() -> None:
-    access, now = Access(host="0.0.0.0", token=TOKEN), time.time()
+    access, now = Access(host="0.0.0.0", behind_tls=True, token=TOKEN), time.time()
     session = access.session(now=now)
     assert access.is_session(session, now=now + SESSION_S - 1)
     assert not access.is_session(session, now=now + SESSION_S + 1)
-    assert not Access(host="0.0.0.0", token=f"another-{TOKEN}").is_session(session, now=now)
+    assert not Access(host="0.0.0.0", behind_tls=True, token=f"another-{TOKEN}").is_session(session, now=now)
     until, _, signature = session.partition(".")
     for forged in (f"{int(until) + 1}.{signature}", f"{until}.", "", ".", f"{until}.ä"):
         assert not access.is_session(forged, now=now)
@@ -154,7 +158,7 @@ def test_a_cookie_ends_and_is_of_one_token() -> None:
 
 
 def test_a_name_that_was_given_is_known_and_an_address_is_as_good(shared: TestClient) -> None:
-    named = Access(host="0.0.0.0", token=TOKEN, names=("lake.example",))
+    named = Access(host="0.0.0.0", behind_tls=True, token=TOKEN, names=("lake.example",))
     assert named.knows("lake.example:3001")
     assert named.knows("192.0.2.7")
     assert not named.knows("evil.example")

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from dagster_project.errors import LakeError
-from dagster_project.lake.sandbox import bounded, sandbox, visited
+from dagster_project.lake.sandbox import bounded, only, sandbox, visited
 from dagster_project.outbox.letters import where
 
 SECRET = "the secret of another file"
@@ -119,3 +119,49 @@ with sandbox() as first, first.cursor() as second, visited() as third:
         check=True,
     )
     assert said.stdout.strip() == str([[("2026-01-01",)]] * 3)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1",
+        "FROM range(3)",
+        "WITH a AS (SELECT 1) FROM a",
+        "-- why\nSELECT 1 -- so",
+        "PIVOT t ON a USING sum(b)",
+        "EXPLAIN SELECT 1",
+    ],
+)
+def test_a_question_may_be_asked(sql: str) -> None:
+    with sandbox() as connection:
+        assert only(connection, sql) == sql
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1; COMMIT",
+        "COMMIT; CREATE MACRO sum(x) AS 1; SELECT 1",
+        "CREATE MACRO f(x) AS 1",
+        "CREATE TEMP TABLE t AS SELECT 1",
+        "ATTACH ':memory:' AS other",
+        "SET VARIABLE a = 1",
+        "INSERT INTO t VALUES (1) RETURNING 1",
+        "CALL pragma_version()",
+        "",
+        "-- nothing",
+    ],
+)
+def test_nothing_but_a_question_is_run(sql: str) -> None:
+    """It would be there for whoever asks next: a process has one sandbox for all."""
+    with sandbox() as connection, pytest.raises(duckdb.ParserException, match="expected one SELECT"):
+        only(connection, sql)
+
+
+@pytest.mark.parametrize(
+    "predicate", ["true) IS NOT TRUE AS broken FROM letters; COMMIT; SELECT (1", "true); COMMIT; --"]
+)
+def test_a_predicate_does_not_lead_out_of_its_brackets(predicate: str) -> None:
+    letters = pl.DataFrame({"_error": ["x"], "_headers": [None]})
+    with pytest.raises(LakeError, match="does not run"):
+        where(letters, predicate)

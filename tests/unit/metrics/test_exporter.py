@@ -17,9 +17,11 @@ from dagster_project.metrics.family import Family, Sample, Source
 from dagster_project.metrics.runs import Failed
 from dagster_project.metrics.runs import source as runs
 from dagster_project.metrics.serve import serving
+from dagster_project.services.exposed import Exposed
 from dagster_project.services.ports import LOOPBACK
 from tests.unit.metrics.scrape import by, parsed
 
+LOCAL = Exposed(what="the exporter", variable="LAKEHOUSE_METRICS_TOKEN", host=LOOPBACK)
 ONE = Family(name="lakehouse_one", help="One", unit="1", labels=("of",))
 TWO = Family(name="lakehouse_two", help="Two", unit="1")
 # Long enough for a source that does its work, on a busy machine.
@@ -109,11 +111,11 @@ def test_a_source_that_fails_is_down_until_it_answers_and_told_once(
 
 def test_metrics_are_served_over_http_and_a_taken_port_is_told() -> None:
     exporter = Exporter([Source(name="q", families=(ONE,), read=quick)])
-    with serving(exporter, host=LOOPBACK, port=0) as port:
+    with serving(exporter, exposed=LOCAL, port=0) as port:
         with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/metrics", timeout=30) as answer:
             assert answer.headers["Content-Type"].startswith("text/plain; version=")
             assert parsed(answer.read().decode())["lakehouse_one"] == {frozenset({("of", "a")}): 1}
-        with pytest.raises(ServiceError, match="--port"), serving(exporter, host=LOOPBACK, port=port):
+        with pytest.raises(ServiceError, match="--port"), serving(exporter, exposed=LOCAL, port=port):
             pass
 
 

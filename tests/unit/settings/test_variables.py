@@ -27,6 +27,7 @@ SECRETS = {
     "REDIS_URL": f"rediss://me:{CANARY}@cache.test:6379/0?password={CANARY}",
     "LAKEHOUSE_PSEUDONYM_KEYS": CANARY,
     "LAKEHOUSE_DASHBOARD_TOKEN": CANARY,
+    "LAKEHOUSE_METRICS_TOKEN": CANARY,
     "DAGSTER_POSTGRES_URL": f"postgresql://me:{CANARY}@db.test/dagster?sslmode=verify-full",
     "AWS_SECRET_ACCESS_KEY": CANARY,
     "AWS_SESSION_TOKEN": CANARY,
