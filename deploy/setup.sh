@@ -67,6 +67,8 @@ install_packages() {
   "$PYTHON" -c 'from dagster_project.services.java import find_java; find_java()' 2> /dev/null ||
     missing+=("$(java_package)")
   command -v mvn > /dev/null || missing+=(maven)
+  # A cache with TLS, for tests; the one of the Python libraries has none. This package starts no server.
+  command -v redis-check-rdb valkey-server valkey-check-rdb > /dev/null || missing+=(redis-tools)
   if [ ${#missing[@]} -gt 0 ]; then install "${missing[@]}"; fi
 }
 

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from dagster_project.errors import LakehouseError
 from dagster_project.lake.storage import Storage
 from dagster_project.services.probe import registered
+from dagster_project.topics.security import knock
 
 # A store answers within some tens of milliseconds, a far one within a few hundred. Runs make a few dozen requests one
 # after the other, so at this they take a minute longer.
@@ -82,14 +83,17 @@ def _answer(future: Future[_Result], question: Callable[[], _Result]) -> None:
 
 
 def broker(servers: Callable[[], str]) -> Probe:
-    """Ask the cluster for its brokers; waits for 2 s."""
+    """Ask the cluster for its brokers; waits for 2 s, and for as long again to hear why it does not let this process in."""
     began = time.monotonic()
+    found = ""
     try:
         address = servers()
+        cluster, _ = registered(address, patience=_BROKER_S)
+        if not cluster:
+            refused = knock(address)
+            found = f"no answer from {address} within {_BROKER_S:g} s" if refused is None else refused.found
     except LakehouseError as error:
-        return Probe(seconds=time.monotonic() - began, found=error.found)
-    cluster, _ = registered(address, patience=_BROKER_S)
-    found = "" if cluster else f"no answer from {address} within {_BROKER_S:g} s"
+        found = error.found
     return Probe(seconds=time.monotonic() - began, found=found)
 
 

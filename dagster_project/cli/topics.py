@@ -1,4 +1,4 @@
-"""`lakehouse topics plan|apply|check`: the cluster's topics against the contracts."""
+"""`lakehouse topics plan|apply|check|rights`: the cluster's topics against the contracts, and who may do what with them."""
 
 from __future__ import annotations
 
@@ -40,6 +40,21 @@ def check(as_json: AsJson = False) -> None:
     _show(steps, as_json=as_json)
     if any(step.action != "keep" for step in steps):
         raise typer.Exit(1)
+
+
+@app.command()
+def rights(as_json: AsJson = False) -> None:
+    """Print what each component may do in Kafka, as calls of Kafka's own tool. Asks no broker."""
+    from dagster_project.contract.loader import load_catalog
+    from dagster_project.topics.rights import commands
+    from dagster_project.topics.rights import rights as needed
+
+    entries = needed(load_catalog(Settings.from_environment().contracts).datasets)
+    if as_json:
+        print_json(entries)
+        return
+    for line in commands(entries):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _plan() -> tuple[str, list[Step]]:

@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from dagster_project.errors import KafkaError
 from dagster_project.lake import meter
+from dagster_project.topics import security
 from dagster_project.topics.client import TIMEOUT_S
 from dagster_project.topics.log_runs import LogRuns
 
@@ -179,14 +180,16 @@ def publish_offsets(*, bootstrap_servers: str, topic: str, offsets: Mapping[int,
     Returns:
         Why it could not be done; nothing depends on it, so a failure is no reason to stop.
     """
-    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": group, "log_level": 0})
+    settings = {"bootstrap.servers": bootstrap_servers, "group.id": group, "log_level": 0}
+    consumer = Consumer({**settings, **security.librdkafka()})
     try:
         consumer.commit(
             offsets=[TopicPartition(topic, partition, offset) for partition, offset in offsets.items()],
             asynchronous=False,
         )
     except KafkaException as error:
-        return str(error)
+        refused = security.explain(error, servers=bootstrap_servers, what=f"commit offsets of consumer group {group!r}")
+        return str(refused or error)
     finally:
         consumer.close()
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dagster_project.contract.model import Dataset
@@ -87,7 +87,11 @@ def horizons(
         for topic, place in places.values()
         for partition, offset in waiting(place, topic).items()
     }
-    times = record_times(unread, bootstrap_servers=bootstrap_servers)
+    untold: KafkaError | None = None
+    try:
+        times = record_times(unread, bootstrap_servers=bootstrap_servers)
+    except KafkaError as error:  # who may see topics, but not read them, still knows the lag
+        times, untold = dict[Place, float](), error
     for dataset in datasets:
         if dataset.name in places:
             topic, place = places[dataset.name]
@@ -99,6 +103,10 @@ def horizons(
                 times=times,
                 now=time.time() if now is None else now,
             )
+            if untold is not None and waiting(place, topic):
+                known[dataset.name] = replace(
+                    known[dataset.name], state="unknown", waited_s=None, found=untold.found, to_do=untold.remedy
+                )
     return [known[dataset.name] for dataset in datasets]
 
 

@@ -16,6 +16,7 @@ import polars as pl
 from deltalake.transaction import AddAction
 
 from dagster_project.lake import meter
+from dagster_project.lake.storage import denied
 
 # Level 1 costs within a few percent of lz4 here and leaves files a third smaller.
 _ZSTD_LEVEL = 1
@@ -46,6 +47,9 @@ def write_files(
         statistics: columns whose minimum and maximum go into the log, so that readers can skip files.
         own_statistics: whether the files have those of all columns, so that readers can skip parts of them.
         data_change: whether the rows are new; if not, they stand in for files that the same commit removes.
+
+    Raises:
+        LakeError: this process may not write there.
     """
     if frame.is_empty():
         return []
@@ -58,7 +62,10 @@ def write_files(
         values = {name: None if key is None else str(key) for name, key in zip(partition_by, keys, strict=True)}
         folder = "/".join(f"{name}={value or _NULL_FOLDER}" for name, value in values.items())
         path = "/".join(filter(None, [folder, f"{uuid.uuid4().hex}.parquet"]))
-        filesystem.pipe_file(f"{uri}/{path}", content)
+        try:
+            filesystem.pipe_file(f"{uri}/{path}", content)
+        except PermissionError as error:
+            raise denied(f"write {uri}/{path}", error) from error
         meter.wrote(len(content))
         return AddAction(
             path=path,

@@ -40,6 +40,9 @@ class Storage:
         options = {name: environment[name] for name in _AWS_VARIABLES if environment.get(name)}
         if options.get("AWS_ENDPOINT_URL", "").startswith("http://"):
             options["AWS_ALLOW_HTTP"] = "true"
+        if bundle := environment.get("AWS_CA_BUNDLE"):
+            # Which botocore reads; delta-rs and polars can be told in no other way.
+            os.environ["SSL_CERT_FILE"] = bundle
         return cls(uri=uri, options=options)
 
     def table(self, layer: Layer, name: str) -> str:
@@ -91,10 +94,12 @@ class Storage:
                 remedy=f"create it (aws s3 mb s3://{bucket}), or set LAKEHOUSE_URI to another",
             ) from error
         except Exception as error:  # botocore, aiohttp and s3fs raise many unrelated kinds
+            if is_refusal(error):
+                raise denied(f"list {self.uri} at {self._endpoint}", error) from error
             raise LakeError(
                 f"{self.uri} cannot be listed at {self._endpoint}: {type(error).__name__}: {error}",
-                expected="credentials that may list, read and write there",
-                remedy="check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL",
+                expected="a store that answers there, with a certificate that AWS_CA_BUNDLE or this system vouches for",
+                remedy="check AWS_ENDPOINT_URL, AWS_REGION and AWS_CA_BUNDLE",
             ) from error
 
     @property
@@ -102,6 +107,28 @@ class Storage:
         return self.options.get("AWS_ENDPOINT_URL", "AWS")
 
 
+def is_refusal(error: Exception) -> bool:
+    """Whether the store has turned an identity away, or a right is missing."""
+    return isinstance(error, PermissionError) or any(code in str(error) for code in _REFUSALS)
+
+
+def denied(what: str, error: Exception) -> LakeError:
+    """What a person is told then.
+
+    Args:
+        what: was to be done.
+    """
+    reason = str(error).strip().partition("\n")[0]
+    return LakeError(
+        f"no leave to {what}: {reason}",
+        expected="an identity that may list, read, write and delete in the lake",
+        remedy="check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what the bucket's policy allows; of a local lake the "
+        "owner of its folders",
+    )
+
+
+# As S3 spells them; delta-rs and polars hand them on in the text of their errors.
+_REFUSALS = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403 Forbidden")
 _AWS_VARIABLES = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",

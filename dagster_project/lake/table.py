@@ -27,7 +27,7 @@ from dagster_project.lake.columns import of_delta, strangers, to_delta, together
 from dagster_project.lake.files import write_files
 from dagster_project.lake.head import Head, HeadReader
 from dagster_project.lake.log import Commit, commits, path_of
-from dagster_project.lake.storage import Layer, Storage
+from dagster_project.lake.storage import Layer, Storage, denied, is_refusal
 from dagster_project.telemetry.spans import TRACEPARENT, traceparent
 
 _LOGGER = logging.getLogger(__name__)
@@ -116,16 +116,21 @@ class Table:
         """
         table = cls.find(spec, storage=storage)
         if table is None:
-            DeltaTable.create(
-                storage.table(spec.layer, spec.name),
-                schema=to_delta(spec.schema),
-                mode="ignore",  # two first writers may race; both then find the same table
-                partition_by=list(spec.partition_by),
-                configuration=_CONFIGURATION,
-                name=f"{spec.layer}.{spec.name}",
-                description=spec.description,
-                storage_options=dict(storage.options) or None,
-            )
+            try:
+                DeltaTable.create(
+                    storage.table(spec.layer, spec.name),
+                    schema=to_delta(spec.schema),
+                    mode="ignore",  # two first writers may race; both then find the same table
+                    partition_by=list(spec.partition_by),
+                    configuration=_CONFIGURATION,
+                    name=f"{spec.layer}.{spec.name}",
+                    description=spec.description,
+                    storage_options=dict(storage.options) or None,
+                )
+            except (DeltaError, OSError) as error:
+                if is_refusal(error):
+                    raise denied(f"make {storage.table(spec.layer, spec.name)}", error) from error
+                raise
             head = _newest(spec, storage)
             assert head is not None, f"{spec.layer}/{spec.name} was made and is not there"
             table = cls(spec, storage=storage, head=head)
@@ -405,6 +410,8 @@ class Table:
                 if rival.info.get("commit_id") == commit_id:
                     return rival.version
             if not rivals:
+                if is_refusal(error):
+                    raise denied(f"commit to {self.uri}", error) from error
                 raise LakeError(
                     f"{self.spec.layer}/{self.spec.name}: commit after version {read} failed: {error}",
                     remedy="check the store; nothing was written, the next run starts from the committed state",
@@ -466,6 +473,8 @@ def _unreadable(spec: TableSpec, storage: Storage, error: Exception) -> LakeErro
         LakeError: the whole lake cannot.
     """
     storage.check()
+    if is_refusal(error):
+        return denied(f"read {storage.table(spec.layer, spec.name)}", error)
     reason = str(error).partition("\n")[0]  # below it is a backtrace of delta-rs
     return LakeError(
         f"{spec.layer}/{spec.name} cannot be read: {reason}",

@@ -90,7 +90,7 @@ def publish(
             What was committed stays, and the next run goes on from there.
     """
     topic = queue(dataset, bootstrap_servers=bootstrap_servers)
-    with own_errors(topic.name):
+    with own_errors(topic.name, servers=bootstrap_servers):
         producer = open_outbox(dataset, bootstrap_servers=bootstrap_servers)
         known = cursors.cursors(bootstrap_servers=bootstrap_servers, settled=True)
         bronze = Table.find(specs.bronze(dataset), storage=storage)  # not before the cursor, or it might be older

@@ -64,7 +64,7 @@ def replay(
     """
     dlq = queue(dataset, bootstrap_servers=bootstrap_servers).name
     source = Broker(bootstrap_servers).topic(dataset.topic.name).name
-    with own_errors(source):
+    with own_errors(source, servers=bootstrap_servers):
         # Opened before the letters are read: from then on nobody else writes a receipt.
         producer = None if dry_run else open_outbox(dataset, bootstrap_servers=bootstrap_servers)
         letters = where(

@@ -30,7 +30,7 @@ def withhold(dataset: Dataset, offsets: Offsets, *, topic_id: str, bootstrap_ser
     queue = dead_letters(dataset).name
     if not offsets or queue not in Broker(bootstrap_servers).topics([queue]):
         return pl.DataFrame()
-    with own_errors(queue):
+    with own_errors(queue, servers=bootstrap_servers):
         producer = open_outbox(dataset, bootstrap_servers=bootstrap_servers)
         letters = read_letters(dataset, bootstrap_servers=bootstrap_servers, settled=True)
         places = letters.select(place()).to_series().to_numpy()

@@ -14,6 +14,7 @@ from dagster_project.services.lock import exclusive
 from dagster_project.services.plan import planned
 from dagster_project.services.probe import registered
 from dagster_project.settings import Settings, make_pseudonym_keys
+from dagster_project.topics.security import knock
 
 # Longer than a first `up`, jars included, takes on a usual line.
 _LOCK_SECONDS = 180.0
@@ -80,11 +81,14 @@ def up(settings: Settings, *, brokers: int | None = None, report: Report = _sile
 
     Raises:
         ServiceError: it cannot be started, and what had been started is stopped again; or it does not answer.
+        KafkaError: the one of KAFKA_BOOTSTRAP_SERVERS does not let this process in.
         ConfigurationError: `brokers` or LAKEHOUSE_KAFKA_PORT makes no sense.
     """
     if settings.bootstrap_servers:
         there = status(settings)
         if not there.cluster_id:
+            if (refused := knock(settings.bootstrap_servers)) is not None:
+                raise refused
             raise ServiceError(
                 f"no answer from KAFKA_BOOTSTRAP_SERVERS={settings.bootstrap_servers}",
                 expected="a Kafka cluster",

@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from dagster_project.errors import ServiceError
 from dagster_project.services.cluster import Broker
+from dagster_project.topics import security
 
 # Starting takes 3 to 10 s, more where three start on few cores beside other work.
 START_SECONDS = 60.0
@@ -20,9 +20,13 @@ _LOG_LINES = 15
 
 
 def registered(bootstrap_servers: str, *, patience: float = ANSWER_SECONDS) -> tuple[str, frozenset[int]]:
-    """The cluster's id, and the ids of its brokers that are in service; `("", frozenset())` if none answers."""
+    """The cluster's id, and the ids of its brokers that are in service; `("", frozenset())` if none answers.
+
+    Raises:
+        KafkaError: an option of KAFKA_… is not accepted.
+    """
     # log_level 0: that nobody listens yet is no news. A quick first retry, since a broker is just about to listen.
-    client = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0, "reconnect.backoff.max.ms": 200})
+    client = security.admin(bootstrap_servers, {"log_level": 0, "reconnect.backoff.max.ms": 200})
     try:
         metadata = client.list_topics(timeout=patience)
     except KafkaException:

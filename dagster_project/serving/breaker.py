@@ -52,15 +52,17 @@ class Breaker:
         began = time.monotonic()
         result = self._circuit.call(lambda: self._guarded(work))
         if (seconds := time.monotonic() - began) > _SLOW_S:
-            self._storage.lose(f"it took {seconds:.1f} s")
+            self._storage.lose(TooLate(f"it took {seconds:.1f} s"))
         return result
 
     def _guarded(self, work: Callable[[], _T]) -> _T:
         try:
             return work()
-        except (NoConnection, TooLate) as error:
-            # It is not to be waited for once more, to note this down in it.
-            self._storage.lose(str(error))
+        except RedisError as error:
+            self._storage.cause = error
+            if isinstance(error, NoConnection | TooLate):
+                # It is not to be waited for once more, to note this down in it.
+                self._storage.lose(error)
             raise
 
     @property
@@ -74,9 +76,9 @@ class Breaker:
         return None if self.state == STATE_CLOSED else self._storage.lost_at or self._storage.opened_at
 
     @property
-    def reason(self) -> str:
-        """What this process has last seen fail, if it still does."""
-        return self._storage.reason
+    def cause(self) -> RedisError | None:
+        """The failure that this process has seen last, if there was no success since the breaker opened."""
+        return self._storage.cause
 
 
 class _Reraising:
@@ -103,11 +105,11 @@ class _Storage(CircuitBreakerStorage):
         self._shared: CircuitBreakerStorage | None = None
         self._memory = CircuitMemoryStorage(STATE_CLOSED)
         self.lost_at: dt.datetime | None = None
-        self.reason = ""
+        self.cause: RedisError | None = None
 
-    def lose(self, reason: str) -> None:
+    def lose(self, cause: RedisError) -> None:
         now = dt.datetime.now(dt.UTC)
-        self.lost_at, self.reason = self.lost_at or now, reason
+        self.lost_at, self.cause = self.lost_at or now, cause
         self._memory.state, self._memory.opened_at = STATE_OPEN, now
 
     def _either(self, use: Callable[[CircuitBreakerStorage], _T]) -> _T:
@@ -117,7 +119,7 @@ class _Storage(CircuitBreakerStorage):
                     self._shared = _Shared(STATE_CLOSED, self._client, namespace=self._namespace)
                 return use(self._shared)
             except RedisError as error:
-                self.lose(str(error))
+                self.lose(error)
         return use(self._memory)
 
     @property
@@ -128,7 +130,7 @@ class _Storage(CircuitBreakerStorage):
     def state(self, state: str) -> None:
         self._either(lambda storage: setattr(storage, "state", state))
         if state == STATE_CLOSED:  # a trial has succeeded
-            self.lost_at, self.reason = None, ""
+            self.lost_at = self.cause = None
 
     @property
     def opened_at(self) -> dt.datetime | None:

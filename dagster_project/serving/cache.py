@@ -92,8 +92,16 @@ class Cache:
         try:
             return breaker.call(lambda: work(client))
         except (RedisError, CircuitBreakerError) as error:
+            cause = breaker.cause or error
+            if (refused := _refusal(cause)) is not None:
+                raise CacheError(
+                    f"the cache at {self.address} {refused}",
+                    expected="a user with its password and rights, and a certificate that REDIS_CA_LOCATION vouches for",
+                    remedy="correct REDIS_URL, REDIS_CA_LOCATION or the user's access list, as docs/serving.md has it; "
+                    "readers have Gold meanwhile",
+                ) from error
             raise CacheError(
-                f"the cache at {self.address} does not answer: {breaker.reason or error}",
+                f"the cache at {self.address} does not answer: {cause}",
                 expected=f"an answer within {TIMEOUT_S} s",
                 remedy="nothing for the data: readers have Gold, and it is filled again once it is back; "
                 "`lakehouse status` and `lakehouse serve status` say more",
@@ -110,12 +118,27 @@ class Cache:
         return found
 
 
+def _refusal(error: Exception) -> str | None:
+    """In words, that the cache turns this process away; `None` of another error, such as none to be there."""
+    from redis.exceptions import AuthenticationError, NoPermissionError
+
+    if isinstance(error, AuthenticationError):
+        return f"does not let in the user of REDIS_URL: {error}"
+    if isinstance(error, NoPermissionError):
+        return f"does not allow this to the user of REDIS_URL: {error}"
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return f"shows a certificate that nobody vouches for: {error}"
+    return None
+
+
 def _connect(url: str, *, namespace: str) -> tuple[Redis, Breaker]:
     # Imported late: a tenth of a second, and where there is no cache nobody needs it.
     from redis import Redis
 
     from dagster_project.serving.breaker import Breaker
+    from dagster_project.variables.variables import Variables
 
+    own = Variables.read().redis_ca_location if url.startswith("rediss:") else None
     try:
         client = Redis.from_url(
             url,
@@ -123,6 +146,7 @@ def _connect(url: str, *, namespace: str) -> tuple[Redis, Breaker]:
             socket_connect_timeout=TIMEOUT_S,
             protocol=2,  # a connection is ready without a further question
             driver_info=None,  # as above
+            **({} if own is None else {"ssl_ca_certs": str(own)}),
         )
     except ValueError:
         client = None

@@ -13,6 +13,7 @@ from dagster_project.sources.delivery_log import Delivery, DeliveryLog
 from dagster_project.sources.encoding import Encode, plain
 from dagster_project.sources.events import Event
 from dagster_project.sources.salting import Keying, by_merge_key
+from dagster_project.topics import security
 from dagster_project.topics.patience import LOGGER, bounded, own_errors, patiently
 from dagster_project.topics.transactions import flush, open_producer, transact
 
@@ -51,10 +52,15 @@ class TransactionalProducer:
         self._bootstrap = bootstrap
         # Read-committed makes the broker wait until the offsets of an ended transaction are in place.
         consumer = ck.Consumer(
-            {"bootstrap.servers": bootstrap, "group.id": progress_group, "isolation.level": "read_committed"},
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": progress_group,
+                "isolation.level": "read_committed",
+                **security.librdkafka(),
+            },
             logger=LOGGER,
         )
-        with own_errors(topic), closing(consumer):
+        with own_errors(topic, servers=bootstrap), closing(consumer):
             self._producer = self._open()
             progress = [ck.TopicPartition(topic, 0)]
             committed = patiently(lambda seconds: consumer.committed(progress, timeout=seconds))[0].offset
@@ -68,7 +74,7 @@ class TransactionalProducer:
 
     def send(self, events: Sequence[Event], *, log: DeliveryLog) -> None:
         """Send the events from `next_index` on, all or none; `log` has them before they are visible."""
-        with own_errors(self._topic):
+        with own_errors(self._topic, servers=self._bootstrap):
             transact(
                 self._producer,
                 partial(self._transaction, events, log),
@@ -82,7 +88,7 @@ class TransactionalProducer:
         A commit only decides; the broker then marks each Kafka partition, and a read-committed consumer sees nothing
         of the transaction before that. To open a producer waits for it.
         """
-        with own_errors(self._topic):
+        with own_errors(self._topic, servers=self._bootstrap):
             self._producer = self._open()
 
     def _transaction(self, events: Sequence[Event], log: DeliveryLog) -> None:

@@ -48,18 +48,24 @@ def apply(step: Step, *, bootstrap_servers: str) -> None:
     if step.action == "create":
         topic = NewTopic(step.topic, step.partitions, step.replication_factor, config=dict(step.config))
         created = admin.create_topics([topic], request_timeout=TIMEOUT_S)[step.topic]
-        answer(created, servers=bootstrap_servers, accept=(BrokerError.TOPIC_ALREADY_EXISTS,))
+        answer(
+            created,
+            servers=bootstrap_servers,
+            what=f"change topic {step.topic!r}",
+            accept=(BrokerError.TOPIC_ALREADY_EXISTS,),
+        )
         return
     if step.action == "grow":
         partitions = NewPartitions(step.topic, step.partitions)
-        answer(admin.create_partitions([partitions], request_timeout=TIMEOUT_S)[step.topic], servers=bootstrap_servers)
+        grown = admin.create_partitions([partitions], request_timeout=TIMEOUT_S)[step.topic]
+        answer(grown, servers=bootstrap_servers, what=f"change topic {step.topic!r}")
     if step.config:
         entries = [
             ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in step.config.items()
         ]
         resource = ConfigResource(ResourceType.TOPIC, step.topic, incremental_configs=entries)
         for future in admin.incremental_alter_configs([resource], request_timeout=TIMEOUT_S).values():
-            answer(future, servers=bootstrap_servers)
+            answer(future, servers=bootstrap_servers, what=f"change topic {step.topic!r}")
 
 
 def _existing(admin: AdminClient, names: list[str], servers: str) -> Mapping[str, Existing]:
@@ -69,7 +75,10 @@ def _existing(admin: AdminClient, names: list[str], servers: str) -> Mapping[str
     futures = admin.describe_configs(
         [ConfigResource(ResourceType.TOPIC, name) for name in described], request_timeout=TIMEOUT_S
     )
-    configs = {resource.name: answer(future, servers=servers) for resource, future in futures.items()}
+    configs = {
+        resource.name: answer(future, servers=servers, what=f"see the settings of topic {resource.name!r}")
+        for resource, future in futures.items()
+    }
     return {
         name: Existing(
             partitions=len(topic.partitions),

@@ -132,7 +132,9 @@ class Broker:
                 dict.fromkeys(partitions, spec), isolation_level=isolation, request_timeout=TIMEOUT_S
             )
             answers = {
-                (item.topic, item.partition): answer(future, servers=self._servers, accept=_NOT_YET_LED)
+                (item.topic, item.partition): answer(
+                    future, servers=self._servers, what=f"see the offsets of topic {item.topic!r}", accept=_NOT_YET_LED
+                )
                 for item, future in futures.items()
             }
             found = {place: result.offset for place, result in answers.items() if result is not None}

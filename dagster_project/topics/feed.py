@@ -5,19 +5,22 @@ Its import takes a third of a second, for the client library's sake: leave it to
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
+from confluent_kafka import KafkaError as BrokerError
 from kafka import errors
 from kafka.net import manager
 from kafka.net.compat import KafkaNetClient
-from kafka.net.transport import KafkaTCPTransport
+from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from kafka.protocol.consumer import FetchRequest
 
 from dagster_project.errors import KafkaError, OffsetLossError
+from dagster_project.topics import security
 from dagster_project.topics.client import TIMEOUT_S, admin_client, describe
 
 _TIMEOUT_MS = int(TIMEOUT_S * 1000)
@@ -52,7 +55,25 @@ class _Transport(KafkaTCPTransport):
         return content, None if content else errors.KafkaConnectionError("the broker has closed the connection")
 
 
+class _SecureTransport(KafkaSSLTransport):
+    """The same by TLS: of what was decrypted and left there nobody would be told, so all of it is taken."""
+
+    def _sock_recv(self) -> tuple[bytes, errors.KafkaConnectionError | None]:
+        assert self._sock is not None
+        parts: list[bytes] = []
+        problem: object = "the broker has closed the connection"
+        try:
+            while content := self._sock.recv(_READ_BYTES):
+                parts.append(content)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError, InterruptedError):
+            return b"".join(parts), None
+        except OSError as error:
+            problem = error
+        return b"".join(parts), errors.KafkaConnectionError(problem)
+
+
 manager.KafkaTCPTransport = _Transport
+manager.KafkaSSLTransport = _SecureTransport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,12 +143,20 @@ class Feed:
         try:
             yield
         except errors.KafkaError as error:
+            if isinstance(error, errors.BrokerResponseError):
+                self._refuse(error.errno)
             self.problem = f"{type(error).__name__}: {error}"
+
+    def _refuse(self, code: int) -> None:
+        """A right that is missing is given by a person, so nobody waits for it."""
+        what = f"read topic {self._topic!r}"
+        if (refused := security.refusal(BrokerError(code), servers=self._servers, what=what)) is not None:
+            raise refused
 
     def _ask(self, leader: int, request: FetchRequest) -> Any:
         if self._client is None:
             settings = {"bootstrap_servers": self._servers, "receive_message_max_bytes": _LARGEST_BYTES}
-            self._client = KafkaNetClient(**settings)
+            self._client = KafkaNetClient(**settings, **security.kafka_python())
             self._client.check_version(timeout_ms=_TIMEOUT_MS)
         self._client.await_ready(leader, timeout_ms=_TIMEOUT_MS)
         return self._client.send(leader, request)
@@ -211,6 +240,7 @@ class Feed:
                 expected="every offset to be there until it was read",
                 remedy="nothing was skipped; the next run says which offsets are gone, and so does `lakehouse loss list`",
             )
+        self._refuse(code)
         self.problem = f"Kafka partition {partition}: {error.__name__}"
         if not (error.retriable or error.invalid_metadata):
             raise KafkaError(

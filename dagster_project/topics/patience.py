@@ -13,6 +13,7 @@ from typing import TypeVar
 import confluent_kafka as ck
 
 from dagster_project.errors import KafkaError
+from dagster_project.topics import security
 from dagster_project.topics.client import admin_client, describe, identity
 
 # A broker learns of a topic that was just made within milliseconds; till then it says that there is none.
@@ -95,8 +96,8 @@ def bounded(call: Callable[[], Answer], *, seconds: float) -> Answer:
 
 
 @contextmanager
-def own_errors(topic: str) -> Generator[None]:
-    """Turn the client library's errors about a topic into KafkaError."""
+def own_errors(topic: str, *, servers: str) -> Generator[None]:
+    """Turn the client library's errors about sending to a topic into KafkaError."""
     try:
         yield
     except ck.KafkaException as exception:
@@ -107,6 +108,8 @@ def own_errors(topic: str) -> Generator[None]:
                 expected="one producer of a dataset at a time",
                 remedy="wait until the other one is done, then run the command again",
             ) from exception
+        if (refused := security.explain(exception, servers=servers, what=f"send to topic {topic!r}")) is not None:
+            raise refused from exception
         raise KafkaError(
             f"sending to {topic} failed: {error.name()}: {error.str()}",
             remedy="see that the broker is up and run the command again: it goes on where it stopped",

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError as BrokerError
 from confluent_kafka.admin import ConfigResource, ResourceType
 
 from dagster_project.errors import KafkaError
+from dagster_project.topics import security
 from dagster_project.topics.client import TIMEOUT_S, admin_client, answer
 
 # Kafka partition of a topic.
@@ -57,7 +58,7 @@ def retentions(names: Iterable[str], *, bootstrap_servers: str) -> dict[str, Ret
     futures = admin.describe_configs(resources, request_timeout=TIMEOUT_S)
     found: dict[str, Retention] = {}
     for resource, future in futures.items():
-        config = answer(future, servers=bootstrap_servers)
+        config = answer(future, servers=bootstrap_servers, what=f"see the settings of topic {resource.name!r}")
         milliseconds, size = int(config["retention.ms"].value), int(config["retention.bytes"].value)
         deletes = "delete" in config["cleanup.policy"].value
         found[str(resource.name)] = Retention(
@@ -72,19 +73,25 @@ def record_times(offsets: Mapping[Place, int], *, bootstrap_servers: str) -> dic
     Partitions without such a record, or without a leader for the time being, are left out.
 
     Raises:
-        KafkaError: the cluster refuses to be read.
+        KafkaError: the cluster does not let this process read.
     """
     if not offsets:
         return {}
     waiting, found = set(offsets), dict[Place, float]()
     deadline = time.monotonic() + TIMEOUT_S
-    consumer = Consumer({"bootstrap.servers": bootstrap_servers, **_CONSUMER})
+    consumer = Consumer({"bootstrap.servers": bootstrap_servers, **_CONSUMER, **security.librdkafka()})
     try:
         consumer.assign([TopicPartition(*place, offset) for place, offset in offsets.items()])
         while waiting and time.monotonic() < deadline:
             for message in consumer.consume(len(waiting), _POLL_S):
                 place = (str(message.topic()), int(message.partition() or 0))
                 error = message.error()
+                if error is not None and (
+                    refused := security.refusal(
+                        error, servers=bootstrap_servers, what=f"read topic {message.topic()!r}"
+                    )
+                ):
+                    raise refused
                 if error is not None and error.retriable():
                     continue
                 if error is not None and error.code() in {BrokerError._TRANSPORT, BrokerError._ALL_BROKERS_DOWN}:

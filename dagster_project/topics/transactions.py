@@ -8,6 +8,7 @@ from typing import Any
 
 import confluent_kafka as ck
 
+from dagster_project.topics import security
 from dagster_project.topics.patience import CALL_SECONDS, LOGGER, PATIENCE_SECONDS, Abandoned, patiently
 
 # Waits for records to fill a request; 20 ms is about one full request of 1 MB at the rate that Python reaches.
@@ -40,6 +41,7 @@ def open_producer(transactional_id: str, *, bootstrap: str, timeout_ms: int) -> 
             "message.max.bytes": _LARGEST_MESSAGE,
             # As Java clients do it, so that a key has the same Kafka partition whoever sends it.
             "partitioner": "murmur2_random",
+            **security.librdkafka(),
         },
         logger=LOGGER,
     )
