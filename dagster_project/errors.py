@@ -77,6 +77,10 @@ class StaleCursorError(LakeError):
     """Another writer moved the cursor since it was read; nothing was written."""
 
 
+class OvertakenError(StaleCursorError):
+    """Another writer of other cursors has come as far as this one meant to; nothing was written, and it may go further."""
+
+
 class AccountingError(LakehouseError):
     """An offset has no proven place."""
 

@@ -18,6 +18,7 @@ from dagster_project.assets.describe import (
 )
 from dagster_project.assets.partitions import dataset_partitions
 from dagster_project.assets.priority import seconds_of
+from dagster_project.assets.shards import shard_of
 from dagster_project.checks import bronze as checks
 from dagster_project.checks import skew
 from dagster_project.contract.model import Dataset
@@ -68,10 +69,13 @@ def topic_spec(dataset: Dataset) -> dg.AssetSpec:
 
 
 def bronze_asset(dataset: Dataset, *, uri: str, home: Path) -> dg.AssetsDefinition:
-    """Reads the topic until it is caught up; one run serves all table partitions that the events fall into."""
+    """Reads the topic, or a shard of it, until it is caught up; a run serves all table partitions that its events fall into."""
+    arguments = common(dataset, layer="bronze", uri=uri, kinds={"deltalake", "kafka", "bronze"})
+    if dataset.shards > 1:
+        arguments["pool"] = None  # one run at a time for each shard, which their tags say
 
     @dg.asset(
-        **common(dataset, layer="bronze", uri=uri, kinds={"deltalake", "kafka", "bronze"}),
+        **arguments,
         description=f"Every message of {dataset.topic.name} as received, with its coordinates and what could be decoded.",
         partitions_def=dataset_partitions(dataset),
         deps=[asset_key("kafka", dataset.name)],
@@ -91,7 +95,7 @@ def bronze_asset(dataset: Dataset, *, uri: str, home: Path) -> dg.AssetsDefiniti
             run(context.run.run_id, asset=f"bronze/{dataset.name}", home=home),
             costs.of(f"bronze/{dataset.name}", dataset.name) as spent,
         ):
-            servers, storage = kafka.bootstrap(), lake.storage()
+            servers, storage, shard = kafka.bootstrap(), lake.storage(), shard_of(context.run)
             for batch in ingest(
                 dataset,
                 bootstrap_servers=servers,
@@ -99,6 +103,7 @@ def bronze_asset(dataset: Dataset, *, uri: str, home: Path) -> dg.AssetsDefiniti
                 limits=Limits(growth=GROWTH),
                 seconds=seconds_of(context.run, RUN_SECONDS),
                 idle=IDLE_SECONDS,
+                shard=shard,
                 registry=registry_of(dataset, Settings.from_environment()),  # no resource: its URL may hold a password
                 warn=context.log.warning,
             ):
@@ -157,11 +162,14 @@ def _messages(batch: Batch) -> int:
 
 
 def _offsets(batches: list[Batch]) -> dg.TableMetadataValue:
-    first = batches[0].offsets if batches else {}
-    last = batches[-1].offsets if batches else {}
+    first: dict[int, int] = {}
+    after: dict[int, int] = {}
+    for partition, (begin, end) in (item for batch in batches for item in batch.offsets.items()):
+        first.setdefault(partition, begin)
+        after[partition] = end
     return dg.MetadataValue.table(
         records=[
-            dg.TableRecord({"kafka_partition": partition, "from": first[partition][0], "to": last[partition][1] - 1})
+            dg.TableRecord({"kafka_partition": partition, "from": first[partition], "to": after[partition] - 1})
             for partition in sorted(first)
         ],
         schema=dg.TableSchema(columns=[dg.TableColumn(name, "int") for name in ("kafka_partition", "from", "to")]),

@@ -54,7 +54,7 @@ class AssetArguments(TypedDict):
     freshness_policy: dg.FreshnessPolicy
     backfill_policy: dg.BackfillPolicy
     retry_policy: dg.RetryPolicy
-    pool: str
+    pool: str | None
     metadata: dict[str, Any]
 
 

@@ -38,8 +38,10 @@ _TOPIC = (
     "wireFormat",
     "maxMessageBytes",
 )
-_DATASET = ("eventTime", "partitionTime", "startDate", "writeMode", "maxBadRate", "hotKeys", "priority")
+_DATASET = ("eventTime", "partitionTime", "startDate", "writeMode", "maxBadRate", "hotKeys", "priority", "shards")
 _LATENESS = ("allowedLateness", "latenessHorizon", "beyondHorizon", "idleAfter")
+# Each shard is a run of its own, and an instance has sixteen of them for all that it does: `deploy/dagster.yaml`.
+_MOST_SHARDS = 16
 _BREAKER = ("breakerBadRate", "breakerMinRows", "breakerProbe")
 # Regions are folder names and part of Dagster's partition keys.
 _REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -111,6 +113,7 @@ def compile_dataset(document: Document) -> Dataset:
         breaker=_breaker(compiler, options),
         hot_keys=compile_hot_keys(compiler, options, columns=columns, write_mode=write_mode, topic=topic),
         priority=_priority(compiler, options),
+        shards=_shards(compiler, options, topic),
         slo=compile_slo(compiler),
     )
     compiler.finish()
@@ -180,6 +183,18 @@ def _priority(compiler: Compiler, options: Mapping[str, Any]) -> Priority:
     found = options.get("priority", "normal")
     if found not in get_args(Priority):
         compiler.problem(("schema", 0, "customProperties"), f"priority {found!r}", "low, normal or high")
+    return found
+
+
+def _shards(compiler: Compiler, options: Mapping[str, Any], topic: Topic) -> int:
+    path, most = ("schema", 0, "customProperties"), min(topic.partitions, _MOST_SHARDS)
+    found = compiler.number(options.get("shards"), path, 1)
+    if found > most:
+        compiler.problem(
+            path,
+            f"{found} shards of {topic.partitions} Kafka partitions",
+            f"from 1 to {most}: a Kafka partition is read by one run, and an instance has {_MOST_SHARDS} runs at once",
+        )
     return found
 
 

@@ -76,6 +76,7 @@ def _compare_datasets(old: Dataset, new: Dataset) -> Iterator[Change]:
         ("service levels", old.slo, new.slo),
         ("hot keys", old.hot_keys, new.hot_keys),
         ("priority", old.priority, new.priority),
+        ("shards", old.shards, new.shards),
     ):
         if before != after:
             yield additive(path, "changed", _OPERATION)

@@ -194,6 +194,7 @@ class Dataset:
         region: column whose value is the table partition's region; one of `regions`.
         hot_keys: a column that is watched for uneven values; `None`: nothing is counted.
         priority: of its runs; low ones wait for a while when another dataset falls behind.
+        shards: how many runs read the topic at once, each its share of the Kafka partitions.
     """
 
     name: str
@@ -224,6 +225,7 @@ class Dataset:
     idle_after: dt.timedelta = dt.timedelta(minutes=10)
     hot_keys: HotKeys | None = None
     priority: Priority = "normal"
+    shards: int = 1
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)

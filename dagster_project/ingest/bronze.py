@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
@@ -16,15 +16,17 @@ import polars as pl
 
 from dagster_project.contract.dtypes import TIMESTAMP, polars_schema
 from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Dataset
-from dagster_project.errors import LakehouseError, StaleCursorError
-from dagster_project.ingest import exact
-from dagster_project.ingest.cursor import Cursor, resume
+from dagster_project.errors import LakehouseError, OvertakenError, StaleCursorError
+from dagster_project.ingest import exact, unread
+from dagster_project.ingest.cursor import BATCH, Cursor, resume
 from dagster_project.ingest.drift import unknown_fields
 from dagster_project.ingest.fetch import Fetched, Fetcher, Limits, publish_offsets, reading
 from dagster_project.ingest.hot_keys import KeyCounts, count_keys
 from dagster_project.ingest.lateness import Newest, cursors_of, measure, newest_events
+from dagster_project.ingest.shards import WHOLE, Shard
 from dagster_project.lake import specs
 from dagster_project.lake.keys import Key
+from dagster_project.lake.rivals import until_first
 from dagster_project.lake.specs import ERROR, RESCUED, named
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
@@ -32,7 +34,7 @@ from dagster_project.ledger.gaps import record_gaps
 from dagster_project.ledger.ledger import forgotten, lost
 from dagster_project.telemetry.canonical import Line, canonical
 from dagster_project.telemetry.spans import span
-from dagster_project.topics.broker import Broker
+from dagster_project.topics.broker import Broker, Topic
 from dagster_project.topics.offsets import Offsets
 from dagster_project.topics.offsets import place as offset_place
 
@@ -100,6 +102,7 @@ def ingest(
     seconds: float,
     idle: float = 0.0,
     registry: str = "",
+    shard: Shard = WHOLE,
     warn: Callable[[str], None],
 ) -> Iterator[Batch]:
     """Read a topic into Bronze until it is caught up or the time is over; yields after each commit.
@@ -107,27 +110,30 @@ def ingest(
     Args:
         idle: being caught up, wait for so many seconds for more to come.
         registry: URL of the schema registry, where the contract's wire format needs one.
+        shard: the Kafka partitions to read; other runs may read others meanwhile.
 
     Raises:
         KafkaError: the broker or topic is not as it should be; what was yielded stays committed.
         RegistryError: nobody says what a schema is; what was yielded stays committed, the next run reads on.
-        StaleCursorError: another run reads the same topic; it goes on, this one ends.
+        StaleCursorError: another run reads some of the same Kafka partitions; it goes on, this one ends.
     """
     from dagster_project.ingest.wire import decoder_of
 
     deadline = time.monotonic() + seconds
     topic = Broker(bootstrap_servers).topic(dataset.topic.name)
     table = Table.open(specs.bronze(dataset), storage=storage)
-    known = Cursor.from_table(table.cursors())
-    cursor = resume(known, topic, dataset=dataset.name, lost=lost(dataset, topic, storage=storage))
+    cursor, skipped = until_first(
+        partial(_begin, dataset, table, topic, lost=lost(dataset, topic, storage=storage), shard=shard)
+    )
+    if skipped is not None:
+        yield skipped
+    if not (cursor := shard.cursor(cursor)).next:
+        return  # more shards than Kafka partitions
     newest = newest_events(table.cursors())
     erased = forgotten(dataset, topic, storage=storage)
     decoder = decoder_of(dataset, registry=registry)
     group = f"lakehouse-{dataset.name}"
-    if known is not None and any(cursor.next[partition] != offset for partition, offset in known.next.items()):
-        # Over declared losses, in a commit of its own.
-        yield _skip(dataset, table, known, cursor)
-        cursor = replace(cursor, batch_id=cursor.batch_id + 1)
+    wrote_s = 0.0
     with (
         reading(bootstrap_servers=bootstrap_servers, topic=topic.name, offsets=cursor.next) as fetcher,
         ThreadPoolExecutor(1, thread_name_prefix="decode") as decoding,
@@ -148,11 +154,13 @@ def ingest(
                     gather = min(_GATHER_S, deadline - began)
                     coming.append(pool.submit(copy_context().run, partial(read, limits=larger, gather=gather)))
                 if done.fetched.next != cursor.next:
-                    after = replace(cursor, next=done.fetched.next, batch_id=cursor.batch_id + 1)
-                    batch, moved = _write(dataset, table, done, before=cursor, after=after, newest=newest)
+                    batch, moved = _write(
+                        dataset, table, done, before=cursor, newest=newest, shard=shard, expected_s=wrote_s
+                    )
                     newest |= moved
                     yield batch
-                    cursor, active = after, time.monotonic()
+                    cursor = replace(cursor, next=done.fetched.next, batch_id=batch.batch_id)
+                    wrote_s, active = batch.seconds, time.monotonic()
                 if not (more or coming) or (done.fetched.caught_up and time.monotonic() - active >= idle):
                     break
         finally:
@@ -160,17 +168,23 @@ def ingest(
     problem = publish_offsets(bootstrap_servers=bootstrap_servers, topic=topic.name, offsets=cursor.next, group=group)
     if problem is not None:
         warn(f"offsets of group {group} were not published: {problem}")
+    read_by_all = Cursor.from_table(table.cursors()) or cursor
     try:
-        record_gaps(
-            dataset,
-            bronze=table,
-            start=cursor.start,
-            end=cursor.next,
-            since=begun,
-            seen=fetcher.gaps.offsets(),
-            batch_id=cursor.batch_id,
-            storage=storage,
-            bootstrap_servers=bootstrap_servers,
+        # Runs of other shards write to the same ledger.
+        until_first(
+            partial(
+                record_gaps,
+                dataset,
+                bronze=table,
+                read=Offsets.of_bounds(read_by_all.start, read_by_all.next),
+                start=cursor.start,
+                end=cursor.next,
+                since=begun,
+                seen=fetcher.gaps.offsets(),
+                batch_id=cursor.batch_id,
+                storage=storage,
+                bootstrap_servers=bootstrap_servers,
+            )
         )
     except LakehouseError as error:
         # What was read is safe; only why some offsets hold no message is not written down yet.
@@ -202,28 +216,84 @@ def _decode(dataset: Dataset, fetched: Fetched, decoder: Decodes, *, fetch_s: fl
 
 
 def _write(
-    dataset: Dataset, table: Table, done: _Read, *, before: Cursor, after: Cursor, newest: Newest
+    dataset: Dataset,
+    table: Table,
+    done: _Read,
+    *,
+    before: Cursor,
+    newest: Newest,
+    shard: Shard,
+    expected_s: float,
 ) -> tuple[Batch, dict[tuple[int, str], int]]:
-    """Commit what was read; returns what that added, and those of the newest event times that it moved."""
+    """Commit what was read; returns what that added, and those of the newest event times that it moved.
+
+    Args:
+        expected_s: how long it is going to take.
+    """
     began = time.monotonic()
     late, moved = measure(dataset, done.rows, newest)
     keys = count_keys(dataset, done.rows)
     rows = done.rows.select(name for name in table.spec.schema if name in done.rows.columns).with_columns(
         late,
-        pl.lit(after.batch_id, pl.Int64).alias("_batch_id"),
+        pl.lit(None, pl.Int64).alias("_batch_id"),
         pl.lit(dt.datetime.now(dt.UTC), TIMESTAMP).alias("_ingested_at"),
     )
-    with span("ingest.commit", dataset=dataset.name, batch_id=after.batch_id) as committing:
-        _still_ours(table, before)
-        version = table.commit(
-            rows,
-            cursors={**after.to_table(), **cursors_of(moved)},
-            metadata={"batch_id": after.batch_id, "rows": len(rows), **_told(rows)},
-        )
-        committing.note(version=version, correlation_ids=_correlation(rows))
+    with span("ingest.commit", dataset=dataset.name) as committing:
+        while True:
+            tried = time.monotonic()
+            after = replace(before, next=done.fetched.next, batch_id=_number(table, shard, expected_s=expected_s))
+            rows = rows.with_columns(pl.lit(after.batch_id, pl.Int64).alias("_batch_id"))
+            try:
+                _still_ours(table, before, shard)
+                version = _commit(
+                    table, rows, after, more=done.fetched.unread, shard=shard, watermarks=cursors_of(moved)
+                )
+                break
+            except OvertakenError:
+                # Once more under a number that nobody should come to meanwhile, though it take twice as long.
+                expected_s = 2 * (time.monotonic() - tried)
+        committing.note(batch_id=after.batch_id, version=version, correlation_ids=_correlation(rows))
     batch = _batch(dataset, rows, before=before, after=after, version=version, seconds=time.monotonic() - began)
     canonical(_line(dataset, batch, rows, done, commit_s=committing.seconds))
     return replace(batch, keys=keys), moved
+
+
+def _number(table: Table, shard: Shard, *, expected_s: float) -> int:
+    """The id of a batch that is about to be written: beyond all that the table has.
+
+    Batches become visible in the order of their ids, for whoever has read up to one does not look for less. Of several runs
+    that write at once each names its batch after the millisecond in which it expects to commit it, so mostly none has to
+    write its files again under a greater id. Clocks that differ cost such repetitions, and nothing else.
+    """
+    following = table.cursors().get(BATCH, -1) + 1
+    if shard.whole:
+        return following
+    return max(following, int(time.time() * 1000)) + int(expected_s * 1000)
+
+
+def _commit(
+    table: Table,
+    rows: pl.DataFrame,
+    after: Cursor,
+    *,
+    more: Collection[int],
+    shard: Shard,
+    watermarks: Mapping[str, int],
+) -> int:
+    """Commit a batch; returns the version.
+
+    The cursors that move are those of all Kafka partitions that the run reads, so runs that have one in common conflict.
+
+    Args:
+        more: Kafka partitions that hold more than that.
+    """
+    left = unread.cursors_of(more, of=after.next, known=table.cursors(), shared=not shard.whole)
+    return table.commit(
+        rows,
+        cursors={**after.offsets_to_table(), **watermarks, **left},
+        rising={BATCH: after.batch_id},
+        metadata={"batch_id": after.batch_id, "rows": len(rows), **_told(rows)},
+    )
 
 
 def _told(rows: pl.DataFrame) -> dict[str, int]:
@@ -264,37 +334,62 @@ def _without(messages: pl.DataFrame, offsets: Offsets) -> pl.DataFrame:
     return messages.filter(pl.Series(~offsets.has(places), dtype=pl.Boolean))
 
 
-def _skip(dataset: Dataset, table: Table, known: Cursor, cursor: Cursor) -> Batch:
-    """Commit a cursor that was moved over losses."""
-    began = time.monotonic()
-    after = replace(cursor, batch_id=known.batch_id + 1)
-    rows = pl.DataFrame(schema=dict(specs.bronze(dataset).schema))
-    _still_ours(table, known)
-    version = table.commit(rows, cursors=after.to_table(), metadata={"batch_id": after.batch_id, "rows": 0})
-    return _batch(
-        dataset,
-        rows,
-        before=replace(known, next={**cursor.next, **known.next}),
-        after=after,
-        version=version,
-        seconds=time.monotonic() - began,
+def _begin(dataset: Dataset, table: Table, topic: Topic, *, lost: Offsets, shard: Shard) -> tuple[Cursor, Batch | None]:
+    """Where to read on, and the batch that says so, where that is not what the table says.
+
+    A cursor is moved over declared losses in a commit of its own. Of several shards the first one also writes down where all
+    Kafka partitions begin that the table does not know, whoever is to read them: else one whose run comes late would begin
+    after what retention has deleted by then, and nobody would know.
+
+    Raises:
+        KafkaError: as of `resume`.
+        StaleCursorError: another run did so in this moment.
+    """
+    known = Cursor.from_table(table.cursors())
+    cursor = resume(known, topic, dataset=dataset.name, lost=lost)
+    read = {} if known is None else known.next
+    passed = {partition for partition, offset in shard.own(read).items() if cursor.next[partition] != offset}
+    unknown = set[int]() if shard.whole else cursor.next.keys() - read.keys()
+    if not passed and not unknown:
+        return cursor, None
+    moved = cursor.next.keys() if shard.whole else passed | unknown
+    after = replace(
+        cursor,
+        start={partition: cursor.start[partition] for partition in moved},
+        next={partition: cursor.next[partition] for partition in moved},
+        batch_id=_number(table, shard, expected_s=0.0),
     )
+    began = time.monotonic()
+    rows = pl.DataFrame(schema=dict(specs.bronze(dataset).schema))
+    more = {partition for partition, offset in after.next.items() if offset < topic.end[partition]}
+    version = _commit(table, rows, after, more=more, shard=shard, watermarks={})
+    before = replace(cursor, next={**cursor.next, **read})
+    batch = _batch(dataset, rows, before=before, after=after, version=version, seconds=time.monotonic() - began)
+    return replace(cursor, batch_id=after.batch_id), batch
 
 
-def _still_ours(table: Table, cursor: Cursor) -> None:
-    """Refuse to write unless the table's cursor is the one that this batch was read from.
+def _still_ours(table: Table, cursor: Cursor, shard: Shard) -> None:
+    """Refuse to write unless the table's cursor is the one that this batch was read from, in all that is this run's to read.
 
-    The commit is then made against the version looked at here, and Delta refuses it if the cursors moved since.
+    The commit is then made against the version looked at here, and Delta refuses it if these cursors moved since.
     """
     found = Cursor.from_table(table.cursors())
-    batch_id = -1 if found is None else found.batch_id
-    read = {} if found is None else {partition: cursor.next.get(partition) for partition in found.next}
-    if batch_id != cursor.batch_id or (found is not None and read != found.next):
+    batch_id, same = (
+        (-1, cursor.batch_id < 0) if found is None else (found.batch_id, _agree(shard.cursor(found), cursor))
+    )
+    if not same:
         raise StaleCursorError(
             f"bronze/{table.spec.name} is at batch {batch_id}; this run read on from batch {cursor.batch_id}",
-            expected="to be the only run that reads this topic; nothing was written",
+            expected="to be the only run that reads these Kafka partitions; nothing was written",
             remedy="nothing: the other run goes on, and the next one starts from the committed state",
         )
+
+
+def _agree(found: Cursor, cursor: Cursor) -> bool:
+    """Whether a cursor is what was found; of Kafka partitions that nobody has read yet the table has none."""
+    if (found.cluster_id, found.topic_id) != (cursor.cluster_id, cursor.topic_id):
+        return False
+    return found.next == {partition: cursor.next.get(partition) for partition in found.next}
 
 
 def place(dataset: Dataset, fetched: Fetched, decoder: Decodes) -> pl.DataFrame:

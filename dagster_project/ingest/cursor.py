@@ -57,8 +57,11 @@ class Cursor:
 
     def to_table(self) -> dict[str, int]:
         """As named cursors of a Delta commit."""
+        return {BATCH: self.batch_id, **self.offsets_to_table()}
+
+    def offsets_to_table(self) -> dict[str, int]:
+        """The same without the batch, which runs that read other Kafka partitions move as well."""
         return {
-            BATCH: self.batch_id,
             **{self._name(partition, "start"): offset for partition, offset in self.start.items()},
             **{self._name(partition, "next"): offset for partition, offset in self.next.items()},
         }

@@ -59,12 +59,14 @@ class Fetched:
         next: by Kafka partition, the offset to read next; moved past gaps that hold no message.
         caught_up: every partition was read to its end.
         behind: offsets from `next` on that the topic had, as its leaders said last.
+        unread: Kafka partitions that were not read to their end.
     """
 
     messages: pl.DataFrame
     next: Mapping[int, int]
     caught_up: bool
     behind: int = 0
+    unread: frozenset[int] = frozenset()
 
 
 class Fetcher:
@@ -121,7 +123,14 @@ class Fetcher:
                 self._ask()
                 asked = True
         behind = sum(self._ends[partition] - offset for partition, offset in self._next.items())
-        return Fetched(messages=pl.concat(parts), next=dict(self._next), caught_up=self._caught_up(), behind=behind)
+        unread = (p for p, offset in self._next.items() if p not in self._ended or self._ends[p] > offset)
+        return Fetched(
+            messages=pl.concat(parts),
+            next=dict(self._next),
+            caught_up=self._caught_up(),
+            behind=behind,
+            unread=frozenset(unread),
+        )
 
     def _caught_up(self) -> bool:
         return not self._waiting and len(self._ended) == len(self._next)

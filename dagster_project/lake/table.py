@@ -20,7 +20,7 @@ from deltalake.exceptions import DeltaError
 from deltalake.table import ProtocolVersions
 from deltalake.transaction import RemoveAction
 
-from dagster_project.errors import LakeError, StaleCursorError
+from dagster_project.errors import LakeError, OvertakenError, StaleCursorError
 from dagster_project.lake import meter
 from dagster_project.lake.actions import spelled
 from dagster_project.lake.columns import of_delta, strangers, to_delta, together
@@ -320,6 +320,7 @@ class Table:
         rows: pl.DataFrame | Iterable[pl.DataFrame],
         *,
         cursors: Mapping[str, int],
+        rising: Mapping[str, int] | None = None,
         marks: Iterable[str] = (),
         remove: pl.DataFrame | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -330,6 +331,7 @@ class Table:
         Args:
             rows: columns of the spec, in any order, and any others that the table has; may be empty. Of several frames no
                 two are held at a time.
+            rising: cursors that writers share, each of which moves them on: to values beyond those that this handle has read.
             marks: cursors that get the version which this commit becomes.
             remove: files to take out, rows of `files()`.
             metadata: goes into the commit for people to read; nothing depends on it.
@@ -340,7 +342,9 @@ class Table:
 
         Raises:
             StaleCursorError: another writer committed something that this one had not read; nothing was written.
+            OvertakenError: another writer has moved a rising cursor as far, or further; nothing was written.
         """
+        rising = rising or {}
         adds = [
             action
             for frame in ([rows] if isinstance(rows, pl.DataFrame) else rows)
@@ -366,12 +370,12 @@ class Table:
         def content(version: int) -> bytes:
             return spelled(
                 actions,
-                cursors={**cursors, **dict.fromkeys(named, version)},
+                cursors={**rising, **cursors, **dict.fromkeys(named, version)},
                 partition_by=self.spec.partition_by,
                 info={"commit_id": commit_id, **told, **{name: str(value) for name, value in (metadata or {}).items()}},
             )
 
-        version = self._publish(content, commit_id, {*cursors, *named})
+        version = self._publish(content, commit_id, {*cursors, *named}, rising)
         if version % _CHECKPOINT_EVERY == 0:
             # Beside what comes next, by a handle of its own: on a table of ten thousand files it takes as long as ten
             # commits. The process does not end before it; after a kill a later one, or the nightly upkeep, stands in.
@@ -390,7 +394,9 @@ class Table:
             if name in self.spec.schema or name in rows.columns
         )
 
-    def _publish(self, content: Callable[[int], bytes], commit_id: str, cursors: set[str]) -> int:
+    def _publish(
+        self, content: Callable[[int], bytes], commit_id: str, cursors: set[str], rising: Mapping[str, int]
+    ) -> int:
         """Write a commit after the version that this handle has read, and read on; returns the commit's own version."""
         read = self.version
         while True:
@@ -424,6 +430,13 @@ class Table:
                     expected="to be the only writer of these cursors; nothing was written",
                     remedy="nothing: the next run starts from the committed state",
                 ) from error
+            for name, value in rising.items():
+                if (reached := self.cursors().get(name, value - 1)) >= value:
+                    raise OvertakenError(
+                        f"{self.spec.layer}/{self.spec.name}: another writer has moved {name} to {reached}",
+                        expected=f"less than {value}; nothing was written",
+                        remedy="nothing: it is tried again beyond that",
+                    ) from error
 
     def _checkpoint(self) -> None:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from dagster_project.contract.model import Dataset
+from dagster_project.errors import StaleCursorError
 from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
 from dagster_project.lake.table import Table
@@ -21,6 +22,7 @@ def record_gaps(
     dataset: Dataset,
     *,
     bronze: Table,
+    read: Offsets,
     start: Mapping[int, int],
     end: Mapping[int, int],
     since: Mapping[int, int],
@@ -32,7 +34,8 @@ def record_gaps(
     """Write the gaps from where the ledger ends up to `end`; where there are none, not even the broker is asked.
 
     Args:
-        start, end: by Kafka partition, Bronze's first and next offset.
+        read: all offsets that this version of Bronze accounts for, whichever runs have read them.
+        start, end: by Kafka partition, Bronze's first and next offset, of those that this run reads.
         since, seen: the gaps that this run has seen itself, by kind, and from which offsets on it looked.
         batch_id: of Bronze's last batch.
 
@@ -48,9 +51,8 @@ def record_gaps(
     files = None if table is None else table.files().filter(pl.col("kind") != "expired")
     ledger = Ledger.read(table, topic, files=files)
     known = ledger.offsets("control", "aborted", "compacted", "lost", "unseen") | ledger.erased()
-    everything = Offsets.of_bounds(start, end)
     rows = int(bronze.files()["num_records"].sum()) + bronze.cursors().get(EXPIRED, 0)
-    if len(everything) == rows + len(known & everything):
+    if len(read) == rows + len(known & read):
         return 0
     begin = {partition: max(ledger.covered.get(partition, 0), start[partition]) for partition in end}
     window = Offsets.of_bounds(begin, end)
@@ -65,8 +67,8 @@ def record_gaps(
     compacted = log["compacted"]
     if compacted or unseen:
         # Of what the broker no longer has, only that is a gap which had gone before it was read.
-        read = _read(bronze, begin) | Ledger.read(table, topic, kind="expired").offsets("expired")
-        compacted, unseen = compacted - read - known, unseen - read
+        there = _read(bronze, begin) | Ledger.read(table, topic, kind="expired").offsets("expired")
+        compacted, unseen = compacted - there - known, unseen - there
     entries = [
         Entry(offsets=log["control"] | (seen["control"] & window), kind="control"),
         Entry(offsets=log["aborted"] | (seen["aborted"] & window), kind="aborted"),
@@ -76,8 +78,11 @@ def record_gaps(
     if table is None:
         table = Table.open(specs.ledger(dataset), storage=storage)
         if table.cursors():
-            # Made by another run since: what it wrote was not looked at here.
-            return 0
+            raise StaleCursorError(
+                f"ledger/{dataset.name} was made by another run in this moment, and what it says was not looked at",
+                expected="to be the only run that records gaps; nothing was written",
+                remedy="nothing: the next run looks at the same offsets again",
+            )
     write(table, topic, entries, batch_id=batch_id, covered=end)
     return sum(len(entry.offsets.first) for entry in entries)
 

@@ -91,6 +91,7 @@ def _dataset(dataset: Dataset, catalog: Catalog) -> str:
         ("Available", _percent(slo.availability)),
         ("Reckoned over", duration(slo.window)),
         ("Priority", dataset.priority),
+        ("Runs that read the topic at once", str(dataset.shards)),
         ("Kept in Bronze", duration(slo.retention)),
         ("Rows that may break a rule", f"{dataset.max_bad_rate:.1%}"),
         ("A region is held back above", f"{dataset.breaker.bad_rate:.1%} bad rows"),

@@ -14,8 +14,11 @@ import polars as pl
 
 from dagster_project.contract.model import REGION_COLUMN, Dataset
 from dagster_project.ingest.lateness import cursors_of, newest_events
+from dagster_project.ingest.unread import unread
 from dagster_project.lake.table import Table
 
+# Earlier than any event.
+_NEVER = -(2**63)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -72,15 +75,24 @@ def sources(dataset: Dataset, cursors: Mapping[str, int]) -> dict[str, list[Sour
 def taken_over(bronze: Table, silver: Table, left: pl.DataFrame) -> dict[str, int]:
     """Cursors for Silver's commit: Bronze's, of the regions of which nothing is left to be read, where they have moved.
 
+    Of a topic that several runs read none goes beyond what the slowest Kafka partition was read up to that holds more: what
+    is not read yet is not silent.
+
     Args:
         left: files of Bronze that Silver will not have read, held back or not. A delete is of any region.
     """
     waiting = left[REGION_COLUMN].unique().to_list()
-    known = newest_events(silver.cursors())
+    known, newest = newest_events(silver.cursors()), newest_events(bronze.cursors())
+    reached: dict[int, int] = {}
+    for (partition, _), time in newest.items():
+        reached[partition] = max(time, reached.get(partition, time))
+    # Of what was never read nobody knows anything, so nothing is taken over before it was.
+    most = min((reached.get(partition, _NEVER) for partition in unread(bronze.cursors())), default=None)
+    bounded = newest if most is None else {place: min(time, most) for place, time in newest.items() if most > _NEVER}
     return cursors_of(
         {
             (partition, region): time
-            for (partition, region), time in newest_events(bronze.cursors()).items()
+            for (partition, region), time in bounded.items()
             if region not in waiting and None not in waiting and time > known.get((partition, region), time - 1)
         }
     )

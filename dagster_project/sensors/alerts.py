@@ -19,6 +19,7 @@ from dagster_project.alerts.watch import local_path, watch
 from dagster_project.assets.dlq import publish_job_name
 from dagster_project.assets.jobs import aggregate_job_name, catch_up_job_name, home, refine_job_name
 from dagster_project.assets.maintenance import maintenance_jobs
+from dagster_project.assets.shards import SHARD_TAG, read_by
 from dagster_project.checks import accounting
 from dagster_project.contract.model import Catalog
 from dagster_project.contract.publishing import APPEND_ONLY
@@ -116,11 +117,16 @@ def _failed(
     failures = instance.get_run_records(
         dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since), limit=_MOST
     )
-    newest: dict[tuple[str, str], dg.RunRecord] = {}
+    newest: dict[tuple[tuple[str, str], str | None], dg.RunRecord] = {}
     for record in failures:  # the newest first
         # Of what a person launched by hand from the asset graph that person hears.
         if record.dagster_run.job_name in jobs:
-            newest.setdefault(jobs[record.dagster_run.job_name], record)
+            shard = record.dagster_run.tags.get(SHARD_TAG)
+            newest.setdefault((jobs[record.dagster_run.job_name], shard), record)
+    still: dict[tuple[str, str], dg.RunRecord] = {}
+    for (what, _), record in newest.items():
+        if not _succeeded(instance, [name for name, own in jobs.items() if own == what], record):
+            still.setdefault(what, record)  # one shard that fails stands for all that do
     return tuple(
         FailedRun(
             owner=owner,
@@ -130,21 +136,21 @@ def _failed(
             at=record.update_timestamp,
             error=_error(instance, record.dagster_run.run_id),
         )
-        for (owner, work), record in newest.items()
-        if not _succeeded(instance, [name for name, what in jobs.items() if what == (owner, work)], record)
+        for (owner, work), record in still.items()
     )
 
 
 def _succeeded(instance: dg.DagsterInstance, jobs: list[str], failure: dg.RunRecord) -> bool:
-    """Whether the same work was done since, by whichever job does it."""
-    return any(
-        instance.get_run_records(
-            dg.RunsFilter(
-                job_name=name, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=failure.update_timestamp
-            ),
-            limit=1,
-        )
+    """Whether the same work was done since, by whichever job does it; of a shard, by a run that read some of it."""
+    shard = read_by(failure.dagster_run)
+    since = [
+        dg.RunsFilter(job_name=name, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=failure.update_timestamp)
         for name in jobs
+    ]
+    return any(
+        shard.meets(read_by(record.dagster_run))
+        for asked in since
+        for record in instance.get_run_records(asked, limit=1 if shard.whole else _MOST)
     )
 
 

@@ -1,17 +1,23 @@
-"""Kafka lag → one Bronze run for each topic. Reads offsets only; the truth is the cursor in Bronze's own commits."""
+"""Kafka lag → one Bronze run for each topic, or for each shard of it.
+
+Reads offsets only; the truth is the cursor in Bronze's own commits.
+"""
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import dagster as dg
 
 from dagster_project.assets.priority import turn_tags
+from dagster_project.assets.shards import shard_tags
 from dagster_project.contract.model import Catalog, Dataset
 from dagster_project.errors import LakehouseError
 from dagster_project.ingest.cursor import Cursor, lag
 from dagster_project.ingest.horizon import located
+from dagster_project.ingest.shards import Shard, shards
 from dagster_project.lake import specs
 from dagster_project.lake.table import Table
 from dagster_project.resources.kafka import KafkaResource
@@ -32,7 +38,7 @@ def ingest_job_name(dataset: Dataset) -> str:
 
 
 def kafka_lag_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefinition:
-    """One request for each dataset with lag and no run in flight."""
+    """One request for each shard of a dataset with lag and no run in flight that reads some of its Kafka partitions."""
 
     @dg.sensor(
         name="kafka_lag",
@@ -56,47 +62,55 @@ def kafka_lag_sensor(catalog: Catalog, *, jobs: Iterable[Any]) -> dg.SensorDefin
         with ThreadPoolExecutor(_LOOKED_AT_ONCE) as pool:  # side by side, as each waits for the store
             reasons = pool.map(lambda dataset: _reason(dataset, topics[dataset.topic.name], lake), catalog.datasets)
         for dataset, reason in zip(catalog.datasets, reasons, strict=True):
-            if not reason.launch:
+            if not reason.behind:
                 notes.append(f"{dataset.name}: {reason.text}")
                 continue
             job_name = ingest_job_name(dataset)
-            if (wait := runs.reason_to_wait(job_name)) is not None:
-                notes.append(f"{dataset.name}: {reason.text}, {wait}")
-                continue
-            if (wait := reason_to_yield([dataset], others, reason.bronze, now=now)) is not None:
-                notes.append(f"{dataset.name}: {reason.text}, {wait}")
-                continue
-            context.log.info(f"{dataset.name}: {reason.text}")
-            tags = {"lakehouse/dataset": dataset.name, "lakehouse/lag": str(reason.lag)}
-            tags |= turn_tags() if yields_to([dataset], others) else {}
-            requests.append(dg.RunRequest(job_name=job_name, tags=tags))
+            for shard, behind in reason.behind.items():
+                name = dataset.name if shard.whole else f"{dataset.name} {shard}"
+                if (wait := runs.reason_to_wait(job_name, shard=shard)) is not None:
+                    notes.append(f"{name}: {reason.text}, {wait}")
+                    continue
+                if (wait := reason_to_yield([dataset], others, reason.bronze, now=now)) is not None:
+                    notes.append(f"{name}: {reason.text}, {wait}")
+                    continue
+                context.log.info(f"{name}: {reason.text}")
+                tags = {"lakehouse/dataset": dataset.name, "lakehouse/lag": str(behind), **shard_tags(job_name, shard)}
+                tags |= turn_tags() if yields_to([dataset], others) else {}
+                requests.append(dg.RunRequest(job_name=job_name, tags=tags))
         return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("; ".join(notes) or "no contracts")
 
     return kafka_lag
 
 
 class _Reason(NamedTuple):
-    """Why a run is launched, or not."""
+    """Why runs are launched, or none.
 
-    launch: bool
+    Attributes:
+        behind: shards to be read, with their lag.
+    """
+
     text: str
-    lag: int | str = "unknown"
+    behind: Mapping[Shard, int | str] = MappingProxyType({})
     bronze: Table | None = None
 
 
 def _reason(dataset: Dataset, topic: Topic | LakehouseError | None, lake: LakeResource) -> _Reason:
-    """Lag is a reason; so is a topic or a table that no run can go on with, for its run fails where people look."""
+    """Lag is a reason; so is a topic or a table that no run can go on with, for a run fails where people look."""
     if isinstance(topic, LakehouseError):
-        return _Reason(launch=False, text=topic.found)  # such as an election: nothing to read, and it passes
+        return _Reason(text=topic.found)  # such as an election: nothing to read, and it passes
+    plan = shards(dataset.shards)
+    in_trouble = {plan[0]: "unknown"}  # which stops all of them alike, and is told once
     try:
         bronze = lake.find(specs.bronze(dataset))[f"bronze/{dataset.name}"]
         cursor = None if bronze is None else Cursor.from_table(bronze.cursors())
         if topic is None:
             text = f"no topic {dataset.topic.name}; run `lakehouse topics apply`"
-            return _Reason(launch=cursor is not None, text=text)
+            return _Reason(text=text, behind={} if cursor is None else in_trouble)
         located(dataset, cursor, topic, storage=lake.storage())
-        behind = lag(cursor, topic)
     except LakehouseError as error:
-        return _Reason(launch=True, text=error.found)
+        return _Reason(text=error.found, behind=in_trouble)
+    lags = {shard: lag(cursor, shard.topic(topic)) for shard in plan}
+    behind = sum(lags.values())
     text = f"lag {behind}" if behind > 0 else "no lag"
-    return _Reason(launch=behind > 0, text=text, lag=behind, bronze=bronze)
+    return _Reason(text=text, behind={shard: own for shard, own in lags.items() if own > 0}, bronze=bronze)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections.abc import Iterable
 
 import dagster as dg
+
+from dagster_project.assets.shards import read_by, shard_tags
+from dagster_project.ingest.shards import WHOLE, Shard
 
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -30,7 +34,9 @@ class Runs:
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance
         unfinished = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED), limit=_MOST)
-        self._unfinished = {run.job_name: run for run in unfinished}
+        self._unfinished: dict[str, list[dg.DagsterRun]] = {}
+        for run in unfinished:
+            self._unfinished.setdefault(run.job_name, []).append(run)
         # What failed before that is not waited for any more.
         since = dt.datetime.fromtimestamp(time.time() - _BACKOFF_MOST_S, dt.UTC)
         failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
@@ -38,19 +44,27 @@ class Runs:
         self._failed = {run.job_name for run in failures}
         self._whole = max(len(unfinished), len(failures)) < _MOST
 
-    def running(self, job_name: str) -> dg.DagsterRun | None:
-        """A run of a job that is queued or at work, or `None`."""
-        if job_name in self._unfinished or self._whole:
-            return self._unfinished.get(job_name)
-        return next(iter(self._instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=UNFINISHED), limit=1)), None)
+    def running(self, job_name: str, *, shard: Shard = WHOLE) -> dg.DagsterRun | None:
+        """A run of a job that is queued or at work, or `None`.
 
-    def reason_to_wait(self, job_name: str) -> str | None:
+        Args:
+            shard: of a topic; a run that reads other Kafka partitions is none.
+        """
+        run = _first(self._unfinished.get(job_name, ()), shard)
+        if run is not None or self._whole:
+            return run
+        asked = dg.RunsFilter(job_name=job_name, statuses=UNFINISHED)
+        return _first(self._instance.get_runs(asked, limit=1 if shard.whole else _MOST), shard)
+
+    def reason_to_wait(self, job_name: str, *, shard: Shard = WHOLE) -> str | None:
         """Why a job should not be launched now, or `None`."""
-        if (run := self.running(job_name)) is not None:
+        if (run := self.running(job_name, shard=shard)) is not None:
             return f"{job_name} is running ({run.run_id[:8]})"
         if self._whole and job_name not in self._failed:
             return None
-        runs = self._instance.get_run_records(dg.RunsFilter(job_name=job_name), limit=_LOOK_BACK)
+        # What another shard's runs come to says nothing of this one's.
+        asked = dg.RunsFilter(job_name=job_name, tags=shard_tags(job_name, shard))
+        runs = self._instance.get_run_records(asked, limit=_LOOK_BACK)
         failures = 0
         for record in runs:
             if record.dagster_run.status != dg.DagsterRunStatus.FAILURE:
@@ -62,3 +76,8 @@ class Runs:
             if since < wait:
                 return f"{job_name} failed {failures} times in a row; next try in {wait - since:.0f} s"
         return None
+
+
+def _first(runs: Iterable[dg.DagsterRun], shard: Shard) -> dg.DagsterRun | None:
+    """The first run that reads some of the Kafka partitions of a shard."""
+    return next((run for run in runs if shard.meets(read_by(run))), None)

@@ -1,7 +1,8 @@
 """One run in a process of its own: ingest, refine or compute, which may be stopped on the way. Prints what became of it.
 
-Arguments: what to do, a folder with the contracts, the lake's root, the brokers, where to wait (or `-`), and a folder for
-signs: the worker leaves `waiting-<pid>` there when it has got so far, and goes on once there is a file `go`.
+Arguments: what to do, a folder with the contracts, the lake's root, the brokers, where to wait (or `-`), a folder for
+signs, and the shard of the topic that an ingest reads. The worker leaves `waiting-<pid>` among the signs when it has got so far,
+and goes on once there is a file `go`.
 """
 
 from __future__ import annotations
@@ -18,15 +19,21 @@ from dagster_project.contract.loader import load_catalog
 from dagster_project.errors import LakehouseError
 from dagster_project.ingest import bronze
 from dagster_project.ingest.fetch import Limits
+from dagster_project.ingest.shards import Shard
 from dagster_project.lake.storage import Storage
 from dagster_project.refine import gold, silver
 
-# Where a run holds what it has read and has not written it yet.
-MOMENTS = {"fetched": (bronze, "place"), "judged": (silver, "audited"), "computed": (gold, "run_sql")}
+# Where a run holds what it has read and has not written it yet; `numbered`: but knows under which batch id it will.
+MOMENTS = {
+    "fetched": (bronze, "place"),
+    "judged": (silver, "audited"),
+    "computed": (gold, "run_sql"),
+    "numbered": (bronze, "_still_ours"),
+}
 ROWS = 500
 
 
-def main(what: str, contracts: str, uri: str, servers: str, moment: str, signs: str) -> None:
+def main(what: str, contracts: str, uri: str, servers: str, moment: str, signs: str, shard: str) -> None:
     catalog, storage = load_catalog(Path(contracts)), Storage.at(uri)
     dataset = catalog.datasets[0]
     if moment != "-":
@@ -42,6 +49,7 @@ def main(what: str, contracts: str, uri: str, servers: str, moment: str, signs: 
                     storage=storage,
                     limits=Limits(rows=ROWS),
                     seconds=60,
+                    shard=Shard.parse(shard),
                     warn=warnings.append,
                 )
             case "refine":

@@ -154,6 +154,8 @@ WRONG = {
     "sla order": ("team:", "slaProperties:\n  - {property: latencyP50, value: 10, unit: minutes}\nteam:", "- {property: latencyP50", "slaProperties", "latencyP50 0:10:00", "bounds that do not fall"),
     "sla twice": ("team:", "slaProperties:\n  - {property: lag, value: 1, unit: hours}\n  - {property: lag, value: 2, unit: hours}\nteam:", "value: 2", "slaProperties[1].property", "'lag' again", "each service level once"),
     "priority": (EVENT_TIME, EVENT_TIME + "\n      - {property: priority, value: urgent}", "- {property: eventTime", "schema[0].customProperties", "priority 'urgent'", "low, normal or high"),
+    "shards": (EVENT_TIME, EVENT_TIME + "\n      - {property: shards, value: 2}", "- {property: eventTime", "schema[0].customProperties", "2 shards of 1 Kafka partitions", "from 1 to 1"),
+    "no shards": (EVENT_TIME, EVENT_TIME + "\n      - {property: shards, value: 0}", "- {property: eventTime", "schema[0].customProperties", "0", "a whole number of at least 1"),
     "no team": ("team:\n  name: testers\n", "", "apiVersion", "team", "no team", "team: {name: …}"),
 }  # fmt: skip
 

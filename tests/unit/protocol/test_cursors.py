@@ -25,6 +25,7 @@ from dagster_project.ingest import bronze as ingesting
 from dagster_project.ingest.cursor import Cursor
 from dagster_project.ingest.fetch import Limits
 from dagster_project.ingest.lateness import newest_events
+from dagster_project.ingest.shards import WHOLE, Shard
 from dagster_project.lake import compaction, specs
 from dagster_project.lake import table as tables
 from dagster_project.lake.keys import Key, keys_of
@@ -168,7 +169,7 @@ class Protocol(RuleBasedStateMachine):
 
     # Ingest.
 
-    def ingest(self, *, rows: int = 4, batches: int | None = None) -> None:
+    def ingest(self, *, rows: int = 4, batches: int | None = None, shard: Shard = WHOLE) -> None:
         """Read some batches, or all."""
         run = ingesting.ingest(
             self.lake.dataset,
@@ -176,6 +177,7 @@ class Protocol(RuleBasedStateMachine):
             storage=self.lake.storage,
             limits=Limits(rows=rows),
             seconds=3600,
+            shard=shard,
             warn=lambda _: None,
         )
         for number, _ in enumerate(run, 1):

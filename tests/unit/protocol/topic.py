@@ -80,7 +80,8 @@ class Reader:
                     found.append(message)
         ends = self._topic.end()
         behind = sum(ends[partition] - offset for partition, offset in self._next.items())
-        return replace(fetched(found, self._next), caught_up=behind == 0, behind=behind)
+        unread = frozenset(partition for partition, offset in self._next.items() if offset < ends[partition])
+        return replace(fetched(found, self._next), caught_up=behind == 0, behind=behind, unread=unread)
 
 
 class AtOnce:

@@ -222,3 +222,29 @@ def shown(*arguments: str) -> str:
     told = CliRunner().invoke(app, ["watermarks", *arguments])
     assert told.exit_code == 0, told.output
     return told.stdout
+
+
+def test_what_one_of_several_runs_has_not_read_yet_is_waited_for(lake: Lake) -> None:
+    def say(**more: int) -> None:
+        lake.bronze.commit(
+            lake.bronze.rows().head(0).collect(), cursors={f"unread/{p[1:]}": n for p, n in more.items()}
+        )
+
+    lake.arrive(event(0, 60), event(1, 58, region="us"), event(0, 30, partition=1))
+    say(p0=0, p1=1)
+    lake.refine()
+    assert at(lake) == {"eu": 20, "us": 20}  # it is further behind than anybody waits, and all the same not idle
+    lake.arrive(event(2, 64), event(1, 44, region="us", partition=1))
+    lake.refine()
+    assert at(lake) == {"eu": 20, "us": 34}  # of us nothing was known there; eu is what it was
+    lake.arrive(event(2, 66, region="us", partition=1))
+    say(p0=0, p1=0)
+    lake.refine()
+    assert at(lake) == {"eu": 54, "us": 48}  # at its end; and has been silent on eu
+
+
+def test_nothing_is_passed_before_a_kafka_partition_was_ever_read(lake: Lake) -> None:
+    lake.arrive(event(0, 60))
+    lake.bronze.commit(lake.bronze.rows().head(0).collect(), cursors={"unread/0": 0, "unread/1": 1})
+    lake.refine()
+    assert at(lake) == {}
