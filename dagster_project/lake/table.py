@@ -430,13 +430,16 @@ class Table:
                     expected="to be the only writer of these cursors; nothing was written",
                     remedy="nothing: the next run starts from the committed state",
                 ) from error
-            for name, value in rising.items():
-                if (reached := self.cursors().get(name, value - 1)) >= value:
-                    raise OvertakenError(
-                        f"{self.spec.layer}/{self.spec.name}: another writer has moved {name} to {reached}",
-                        expected=f"less than {value}; nothing was written",
-                        remedy="nothing: it is tried again beyond that",
-                    ) from error
+            self._check_not_overtaken(rising)
+
+    def _check_not_overtaken(self, rising: Mapping[str, int]) -> None:
+        for name, value in rising.items():
+            if (reached := self.cursors().get(name, value - 1)) >= value:
+                raise OvertakenError(
+                    f"{self.spec.layer}/{self.spec.name}: another writer has moved {name} to {reached}",
+                    expected=f"less than {value}; nothing was written",
+                    remedy="nothing: it is tried again beyond that",
+                )
 
     def _checkpoint(self) -> None:
         try:
