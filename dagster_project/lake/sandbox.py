@@ -79,3 +79,4 @@ def bounded(connection: duckdb.DuckDBPyConnection, *, seconds: float = SECONDS) 
         yield
     finally:
         timer.cancel()
+        timer.join()  # a process that ends while it holds the connection is told by DuckDB of all that it leaks

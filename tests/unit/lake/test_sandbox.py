@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import duckdb
@@ -165,3 +166,11 @@ def test_a_predicate_does_not_lead_out_of_its_brackets(predicate: str) -> None:
     letters = pl.DataFrame({"_error": ["x"], "_headers": [None]})
     with pytest.raises(LakeError, match="does not run"):
         where(letters, predicate)
+
+
+def test_nothing_of_a_visit_goes_on_after_it() -> None:
+    before = set(threading.enumerate())
+    with visited() as connection:
+        connection.sql("SELECT 1").fetchall()
+        assert set(threading.enumerate()) > before
+    assert set(threading.enumerate()) <= before
