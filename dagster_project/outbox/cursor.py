@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from dagster_project.contract.model import Dataset
 from dagster_project.errors import KafkaError
-from dagster_project.outbox.reading import messages
+from dagster_project.outbox.reading import Message, messages
 from dagster_project.topics.derived import OUTBOX, dead_letters
 
 # Before the first batch, as in Bronze.
@@ -36,14 +36,23 @@ def cursors(*, bootstrap_servers: str, settled: bool) -> Mapping[str, int]:
         KafkaError: no broker, no topic, an open transaction, or a record that is none of ours.
     """
     found: dict[str, int] = {}
-    for batch in messages(OUTBOX, bootstrap_servers=bootstrap_servers, settled=settled):
-        for name, value, offset in batch.select("_key", "_payload", "_kafka_offset").iter_rows():
-            try:
-                found[name.decode()] = int(json.loads(value)["batch"])
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                raise KafkaError(
-                    f"{OUTBOX}, offset {offset}: {value!r} under key {name!r} is no cursor",
-                    expected='a record such as {"batch": 7}, written by the outbox alone',
-                    remedy="find out who else writes to this topic; a newer record of the key does not mend this",
-                ) from error
+    for message in messages(OUTBOX, bootstrap_servers=bootstrap_servers, settled=settled):
+        read = _cursor(message)
+        if read is None:
+            raise KafkaError(
+                f"{OUTBOX}, offset {message.offset}: {message.value!r} under key {message.key!r} is no cursor",
+                expected='a record such as {"batch": 7}, written by the outbox alone',
+                remedy="find out who else writes to this topic; a newer record of the key does not mend this",
+            )
+        name, batch = read
+        found[name] = batch
     return found
+
+
+def _cursor(message: Message) -> tuple[str, int] | None:
+    if message.key is None or message.value is None:
+        return None
+    try:
+        return message.key.decode(), int(json.loads(message.value)["batch"])
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -15,7 +15,7 @@ from dagster_project.errors import LakeError
 from dagster_project.lake.sandbox import bounded, only, sandbox
 from dagster_project.lake.specs import COORDINATES, MESSAGE
 from dagster_project.outbox.headers import LETTER, RECEIPT, replays, signed
-from dagster_project.outbox.reading import messages
+from dagster_project.outbox.reading import Message, messages
 from dagster_project.topics.derived import dead_letters
 
 _LOGGER = logging.getLogger(__name__)
@@ -58,18 +58,16 @@ def read_letters(
     letters: list[dict[str, Any]] = []
     receipts: list[dict[str, Any]] = []
     strange: list[str] = []
-    for batch in messages(topic, bootstrap_servers=bootstrap_servers, settled=settled, since=since):
-        for row in batch.iter_rows(named=True):
-            found = [(header["key"], header["value"]) for header in row["_headers"]]
-            # A receipt has no value, but a message that failed may have none either: the headers tell.
-            if (receipt := signed(found, RECEIPT)) is not None:
-                values = receipt[1]
-                place = (values["topic_id"], int(values["partition"]), int(values["offset"]))
-                receipts.append({**dict(zip(PLACE, place, strict=True)), "replayed_at": row["_kafka_timestamp"]})
-            elif (letter := signed(found, LETTER)) is not None:
-                letters.append(_letter(row, *letter))
-            else:
-                strange.append(f"{row['_kafka_partition']}/{row['_kafka_offset']}")
+    for message in messages(topic, bootstrap_servers=bootstrap_servers, settled=settled, since=since):
+        # A receipt has no value, but a message that failed may have none either: the headers tell.
+        if (receipt := signed(message.headers, RECEIPT)) is not None:
+            values = receipt[1]
+            place = (values["topic_id"], int(values["partition"]), int(values["offset"]))
+            receipts.append({**dict(zip(PLACE, place, strict=True)), "replayed_at": message.at})
+        elif (letter := signed(message.headers, LETTER)) is not None:
+            letters.append(_letter(message, *letter))
+        else:
+            strange.append(f"{message.partition}/{message.offset}")
     if strange:
         # Whoever wrote them, the letters beside them are as good as ever.
         _LOGGER.warning("%s has %d records that are no letters, the last at %s", topic, len(strange), strange[-1])
@@ -80,7 +78,7 @@ def read_letters(
     )
 
 
-def _letter(row: dict[str, Any], received: list[tuple[str, bytes | None]], values: dict[str, str]) -> dict[str, Any]:
+def _letter(message: Message, received: list[tuple[str, bytes | None]], values: dict[str, str]) -> dict[str, Any]:
     origin, attempt = replays(received)
     return {
         "topic": values["topic"],
@@ -90,14 +88,14 @@ def _letter(row: dict[str, Any], received: list[tuple[str, bytes | None]], value
         "_error": values["error"],
         "_correlation_id": values["correlation_id"],
         "_batch_id": int(values["batch"]),
-        "_key": row["_key"],
-        "_payload": row["_payload"],
+        "_key": message.key,
+        "_payload": message.value,
         "_headers": [{"key": key, "value": value} for key, value in received],
         "attempt": attempt,
         "origin": origin or f"{values['topic']}/{values['partition']}/{values['offset']}",
-        "dlq_partition": row["_kafka_partition"],
-        "dlq_offset": row["_kafka_offset"],
-        "written_at": row["_kafka_timestamp"],
+        "dlq_partition": message.partition,
+        "dlq_offset": message.offset,
+        "written_at": message.at,
     }
 
 
