@@ -93,7 +93,7 @@ def messages(
 def _message(record: Record) -> Message:
     try:
         headers = record.headers() or []
-    except UnicodeDecodeError:
+    except SystemError:  # what the library makes of a name that is no text
         headers = []
     at = dt.datetime.fromtimestamp(record.timestamp()[1] / 1000, dt.UTC)
     return Message(

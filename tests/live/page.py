@@ -35,8 +35,8 @@ def live(found: Mapping[str, Any]) -> Iterator[str]:
     events, rows = sum(found["events"].values()), sum(found["mart_rows"].values())
     yield ""
     yield (
-        f"{found['minutes']:g} minutes, {events:,} events, {found['events_per_s']:,} a second, {found['poison_sent']:,} broken "
-        f"messages besides. {found['objectives_compared']} objectives compared with the records, "
+        f"{found['minutes']:g} minutes, {events:,} events, that is {events / found['minutes'] / 60:,.0f} for each second; sent with "
+        f"the tail of late ones, {found['events_per_s']:,} a second; {found['poison_sent']:,} broken messages besides. {found['objectives_compared']} objectives compared with the records, "
         f"{len(found['mart_rows'])} marts of {rows:,} rows with their oracles; the backlog was gone "
         f"{found['drained_after_s']:.0f} s after the last event. {_problems(found)}"
     )

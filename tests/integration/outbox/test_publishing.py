@@ -10,16 +10,18 @@ from dataclasses import replace
 import confluent_kafka as ck
 import polars as pl
 import pytest
+from kafka import KafkaProducer
 
 from dagster_project.errors import KafkaError
 from dagster_project.lake.specs import POISON
 from dagster_project.outbox import publish as publishing
+from dagster_project.outbox import reading
 from dagster_project.outbox.letters import read_letters
 from dagster_project.outbox.publish import Published, publish
 from dagster_project.sources import oracle
 from dagster_project.sources.orders import Orders
 from dagster_project.topics.derived import OUTBOX
-from tests.integration.lake import Lake, places, unique
+from tests.integration.lake import PATIENCE, Lake, places, unique
 from tests.integration.outbox.topic import Place, Record, consume, killed, send
 
 # Publishes in transactions of one batch each, and kills itself at the third one, in or after it.
@@ -224,6 +226,41 @@ def test_an_open_transaction_of_another_dataset_hides_no_cursor(lake: Lake, monk
     assert publish_all(lake).letters == 0
     end.join()
     assert letters_of(lake).keys() == sent.keys()
+
+
+def test_a_transaction_that_stays_open_is_told_of(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    poison(lake, 1)
+    other = ck.Producer({"bootstrap.servers": lake.servers, "transactional.id": unique("other")})
+    other.init_transactions()
+    other.begin_transaction()
+    other.produce(OUTBOX, key="another.dlq/id", value=b'{"batch": 1}')
+    other.flush()
+    monkeypatch.setattr(reading, "_SETTLING_SECONDS", 1.0)
+    with pytest.raises(KafkaError, match="open transaction"):
+        publish_all(lake)
+    other.abort_transaction()
+    assert publish_all(lake).letters == 1
+
+
+def test_records_of_others_hide_no_letter(lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
+    sent = poison(lake, 2)
+    producer = KafkaProducer(bootstrap_servers=lake.servers)
+    for name in ("text", _NoText()):
+        producer.send(f"{lake.dataset.topic.name}.dlq", b"{}", headers=[(name, b"")], partition=0).get(PATIENCE)
+    producer.close()
+    publish_all(lake)
+
+    assert places(read_letters(lake.dataset, bootstrap_servers=lake.servers)) == set(sent)
+    assert "has 2 records that are no letters, the last at 0/1" in caplog.text
+
+
+class _NoText(str):
+    """The name of a header whose bytes are no text."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return b"\xff"
 
 
 def test_missing_topics_are_named_with_what_makes_them(lake: Lake) -> None:
