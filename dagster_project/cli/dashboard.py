@@ -8,6 +8,7 @@ import typer
 
 from dagster_project.cli.exposing import BehindTls, TlsCert, TlsKey
 from dagster_project.cli.output import error_console, progress
+from dagster_project.cli.signals import end_as_service
 from dagster_project.settings import Settings
 
 _PORT = 3001  # beside Dagster's UI
@@ -32,6 +33,7 @@ def dashboard(
     from dagster_project.services.ports import free_port, is_free
     from dagster_project.variables.variables import Variables
 
+    end_as_service()
     settings = Settings.from_environment()
     catalog = load_catalog(settings.contracts)
     access = Access(

@@ -9,6 +9,7 @@ import typer
 
 from dagster_project.cli.exposing import BehindTls, TlsCert, TlsKey
 from dagster_project.cli.output import AsJson, console, print_json, progress
+from dagster_project.cli.signals import end_as_service
 from dagster_project.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,9 +32,12 @@ def serve(
 ) -> None:
     """Serve /metrics until Ctrl-C, where LAKEHOUSE_METRICS_TOKEN is set to whom has it; nothing is lost when this ends."""
     from dagster_project.metrics.serve import serving
+    from dagster_project.services import guard
     from dagster_project.services.exposed import Exposed
     from dagster_project.variables.variables import Variables
 
+    end_as_service()
+    guard.end_with_supervisor()
     exposed = Exposed(
         what="the exporter",
         variable="LAKEHOUSE_METRICS_TOKEN",

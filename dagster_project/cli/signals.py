@@ -1,6 +1,7 @@
-"""What ends a command that has started processes."""
+"""What ends a command that has started processes, and one that is a service."""
 
 import signal
+import sys
 
 
 def end_as_ctrl_c() -> None:
@@ -10,3 +11,8 @@ def end_as_ctrl_c() -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+
+
+def end_as_service() -> None:
+    """Have SIGTERM end this command with what it holds given back, and with code 0: so services are stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

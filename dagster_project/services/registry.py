@@ -17,9 +17,9 @@ from dagster_project.services.single import Single
 from dagster_project.settings import Settings
 from dagster_project.variables.redact import without_secret
 
-_MAIN = "io.quarkus.runner.GeneratedMain"
+MAIN = "io.quarkus.runner.GeneratedMain"
 # It takes 190 MB; of the optimizing compiler it has as little use as a broker.
-_OPTIONS = ("-Xmx256m", "-XX:+ExitOnOutOfMemoryError", "-XX:TieredStopAtLevel=1")
+OPTIONS = ("-Xmx256m", "-XX:+ExitOnOutOfMemoryError", "-XX:TieredStopAtLevel=1")
 # A start takes 5 to 15 s, more on few cores beside other work.
 _START_SECONDS = 120.0
 _ANSWER_SECONDS = 5.0
@@ -110,8 +110,8 @@ def _start(settings: Settings, port: int, *, report: Callable[[str], None]) -> N
     java, jars = find_java(), class_path(folder=REGISTRY, report=report)
     report(f"Starting the schema registry on {_url(port)}")
     local = _local(settings)
-    command = [str(java), *_OPTIONS, f"-Dquarkus.http.port={port}", f"-Dquarkus.http.host={LOOPBACK}"]
-    command += ["-Dquarkus.http.access-log.enabled=false", local.marker, "-cp", jars, _MAIN]
+    command = [str(java), *OPTIONS, f"-Dquarkus.http.port={port}", f"-Dquarkus.http.host={LOOPBACK}"]
+    command += ["-Dquarkus.http.access-log.enabled=false", local.marker, "-cp", jars, MAIN]
     local.launch(command, port, environment=environment(), answers=lambda: _answers(port), patience=_START_SECONDS)
 
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dagster_project.errors import ServiceError
+from dagster_project.services.guard import SUPERVISED
 
 # The first restart is immediate: a killed process is no evidence of a lasting fault. Each further quick death doubles
 # the wait.
@@ -27,14 +28,27 @@ _LAST_LINES = 20
 
 
 class Service:
-    """A process with a log of its own, `<logs>/<name>.log`."""
+    """A process with a log of its own, `<logs>/<name>.log`.
 
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], *, logs: Path) -> None:
+    Attributes:
+        grace: how many seconds it has to end when it is asked to.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        logs: Path,
+        grace: float = _STOP_SECONDS,
+    ) -> None:
         self.name = name
         self.log = logs / f"{name}.log"
         self._book = logs / "supervisor.log"
         self._command = list(command)
-        self._environment = dict(environment)
+        self._environment = {**environment, **SUPERVISED}
+        self.grace = grace
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._due: float | None = None
@@ -55,13 +69,18 @@ class Service:
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def code(self) -> int | None:
+        """What the newest process ended with, if it has."""
+        return None if self._process is None else self._process.poll()
+
     def start(self) -> None:
         with self.log.open("ab") as output:
             # A session of its own: Ctrl-C reaches us, and we end the processes in order.
             self._process = subprocess.Popen(
                 self._command,
                 env=self._environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # whose other end is closed when we are gone
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -77,6 +96,7 @@ class Service:
         """
         if self._process is None or (code := self._process.poll()) is None:
             return
+        self._let_go()
         now = time.monotonic()
         if self._due is None:
             self._quick_deaths = self._quick_deaths + 1 if now - self._started < _QUICK_SECONDS else 1
@@ -101,18 +121,24 @@ class Service:
             return
         self._process.terminate()
         try:
-            self._process.wait(_STOP_SECONDS)
+            self._process.wait(self.grace)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         # Its session is its own: whom it started and left behind, such as the process that runs are forked off.
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        self._let_go()
 
     def last_words(self) -> str:
         """The end of its log, for an error message."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return f"the end of {self.log}:\n" + "\n".join(lines[-_LAST_LINES:])
+
+    def _let_go(self) -> None:
+        """Close our end of the pipe to a process that has ended."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
 
     def _note(self, what: str) -> None:
         note(self._book, self.name, what)

@@ -36,8 +36,11 @@ cat kafka.key kafka.crt > kafka.pem # as Kafka wants them
 certify postgres DNS:postgres,DNS:localhost
 certify cache DNS:cache,DNS:localhost
 certify store DNS:store,DNS:localhost
+certify registry DNS:schema-registry,DNS:localhost
+certify views DNS:exporter,DNS:page,DNS:localhost
 
-for name in KAFKA_SASL_PASSWORD POSTGRES_PASSWORD REDIS_PASSWORD AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY LAKEHOUSE_DASHBOARD_TOKEN; do
+for name in KAFKA_SASL_PASSWORD POSTGRES_PASSWORD REDIS_PASSWORD AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY LAKEHOUSE_DASHBOARD_TOKEN \
+  LAKEHOUSE_METRICS_TOKEN; do
   make_password "$name"
 done
 write LAKEHOUSE_PSEUDONYM_KEYS "first:$(openssl rand -base64 32)"

@@ -175,16 +175,15 @@ def _format(
         for user, password in passwords.items()
         for part in ("--add-scram", f"{MECHANISM}=[name={user},password={password}]")
     ]
-    command = [
-        *_java("kafka.tools.StorageTool"),
-        "format",
-        "--config",
-        str(broker.properties),
-        "--cluster-id",
-        cluster.id,
-        *users,
-    ]
-    return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    java, *tool = _java("kafka.tools.StorageTool")
+    words = [*tool, "format", "--config", str(broker.properties), "--cluster-id", cluster.id, *users]
+    # In a file and not on the command line, which every user of the machine may read.
+    arguments = broker.folder / "format.arguments"
+    arguments.touch(mode=0o600)
+    arguments.write_text("\n".join(json.dumps(word) for word in words))
+    return subprocess.Popen(
+        [java, f"@{arguments}"], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
 
 
 def _start(broker: Broker) -> subprocess.Popen[bytes]:

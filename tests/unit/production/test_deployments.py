@@ -124,11 +124,30 @@ def test_each_command_of_the_platform_runs_a_module_that_there_is(name: str) -> 
 
 def test_every_variable_that_a_service_is_given_is_known() -> None:
     own = {"LAKEHOUSE_CODE_SERVER_HOST", "LAKEHOUSE_CODE_SERVER_PORT", "DAGSTER_DAEMON_HEARTBEAT_TOLERANCE"}
-    libraries = {"AWS_EC2_METADATA_DISABLED"}
+    libraries = {"AWS_EC2_METADATA_DISABLED", "SSL_CERT_FILE"}
     compose, helm = services()["daemon"], loaded(PRODUCTION / "values.yaml")["dagsterDaemon"]
     files = {name for name in compose["secrets"] if name.isupper()}
 
     assert {*compose["environment"], *files, *helm["env"]} - own - libraries <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", ["exporter", "page"])
+def test_who_shows_data_to_others_has_what_it_wants_for_that(name: str) -> None:
+    service = services()[name]
+    files = {f"/run/secrets/{secret}" for secret in service["secrets"]}
+
+    assert {"--tls-cert", "--tls-key"} <= set(service["command"])
+    assert {word for word in service["command"] if word.startswith("/run/secrets/")} <= files
+    assert {"LAKEHOUSE_METRICS_TOKEN", "LAKEHOUSE_DASHBOARD_TOKEN"} <= set(service["secrets"])
+
+
+def test_the_schema_registry_is_of_the_version_that_was_tested() -> None:
+    pom = (REPOSITORY / "deploy" / "registry" / "pom.xml").read_text(encoding="utf-8")
+    (version,) = re.findall(
+        r"<artifactId>apicurio-registry-app</artifactId>.*?<version>(.*?)</version>", pom, re.DOTALL
+    )
+
+    assert services()["schema-registry"]["image"] == f"apicurio/apicurio-registry:{version}"
 
 
 def test_the_daemon_has_the_time_that_a_run_may_take() -> None:
@@ -154,7 +173,7 @@ def test_secrets_are_made_once_and_certificates_are_the_authoritys(tmp_path: Pat
     first = secrets(tmp_path)
 
     assert secrets(tmp_path) == first
-    for name in ("kafka", "postgres", "cache", "store"):
+    for name in ("kafka", "registry", "postgres", "cache", "store", "views"):
         verify = ["openssl", "verify", "-CAfile", str(tmp_path / "ca.pem"), str(tmp_path / f"{name}.crt")]
         subprocess.run(verify, check=True, capture_output=True)
     assert (tmp_path / "ca.key").stat().st_mode & 0o077 == 0
@@ -221,6 +240,8 @@ def test_helm_says_of_the_instance_what_compose_says() -> None:
 
     assert values["concurrency"]["enabled"] is True
     assert values["concurrency"]["pools"] == {"granularity": "run", "defaultLimit": 1}
+    limits = own["concurrency"]["runs"]["tag_concurrency_limits"]
+    assert values["concurrency"]["runs"]["tagConcurrencyLimits"] == limits
     assert daemon["runRetries"] == {
         "enabled": True,
         "maxRetries": own["run_retries"]["max_retries"],

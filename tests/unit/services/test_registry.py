@@ -69,7 +69,7 @@ def test_a_damaged_note_is_named(settings: Settings) -> None:
 
 
 def test_one_whose_start_fails_leaves_no_process(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_MAIN", "no.such.Program")
+    monkeypatch.setattr(registry, "MAIN", "no.such.Program")
     monkeypatch.setattr(registry, "class_path", lambda **_: "/nowhere/*")
 
     with pytest.raises(ServiceError, match="ended while it started"):
@@ -102,7 +102,7 @@ def test_one_that_cannot_be_started_again_is_told_of_and_tried_again(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper, "_LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(registry, "_MAIN", "no.such.Program")
+    monkeypatch.setattr(registry, "MAIN", "no.such.Program")
     monkeypatch.setattr(registry, "class_path", lambda **_: "/nowhere/*")
     state(settings).write_text(f'{{"port": 0, "pid": {os.getpid()}, "created": 0.0}}')
     book = tmp_path / "supervisor.log"

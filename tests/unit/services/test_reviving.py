@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dagster_project.errors import ServiceError
@@ -75,3 +77,37 @@ def test_a_death_after_a_long_life_is_a_new_trouble(tmp_path: Path, monkeypatch:
         service.tend()
     service.stop()
     assert (tmp_path / "supervisor.log").read_text().count("starting again in 0.0 s") == 8
+
+
+_GUARDED = "from dagster_project.services.guard import end_with_supervisor; end_with_supervisor(); "
+_SUPERVISOR = """
+import os, sys, time
+from pathlib import Path
+from dagster_project.services.revive import Service
+service = Service("guarded", [sys.executable, "-c", sys.argv[1]], dict(os.environ), logs=Path(sys.argv[2]))
+service.start()
+print(service.pid, flush=True)
+time.sleep(1000)
+"""
+
+
+def test_a_process_ends_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+    code = _GUARDED + "import time; print('at work', flush=True); time.sleep(1000)"
+    command = [sys.executable, "-c", _SUPERVISOR, code, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdout is not None
+        process = psutil.Process(int(supervisor.stdout.readline()))
+        until(lambda: "at work" in (tmp_path / "guarded.log").read_text())
+        assert process.is_running()
+        supervisor.kill()
+    process.wait(PATIENCE)
+    assert not process.is_running()
+
+
+def test_a_process_that_ends_when_it_is_asked_to_says_so(tmp_path: Path) -> None:
+    code = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); print('ready', flush=True); signal.pause()"
+    service = python("polite", code, tmp_path)
+    service.start()
+    until(lambda: "ready" in service.log.read_text())
+    service.stop()
+    assert service.code == 0
