@@ -48,9 +48,10 @@ page: setup ## The live page in a browser, beside a broker that hangs, too
 sbom: setup ## Write down what the platform is made of: sbom.cdx.json, docs/licences.md
 	.venv/bin/python deploy/sbom.py
 
-lint: setup ## Style, types, and the direction of imports
+lint: setup ## Style, types, what is known to be unsafe, and the direction of imports
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
+	.venv/bin/bandit --quiet --configfile pyproject.toml --recursive dagster_project deploy docs/*.py benchmarks
 	.venv/bin/basedpyright
 	.venv/bin/lint-imports
 

@@ -162,7 +162,7 @@ def _password_file(settings: Settings) -> Path:
     return _local(settings).folder / "password"
 
 
-def _url(port: int, secret: str = "") -> str:
+def _url(port: int, secret: str = "") -> str:  # none, unless there is one; # nosec B107
     return f"redis://{secret}{LOOPBACK}:{port}/0"
 
 
