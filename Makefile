@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench bench-late bench-rules bench-setup bench-skew bench-trace bench-verify bench-viewers chaos clean contracts demo dev evolve help ledger lint live page peak retail runbooks sbom screenshots setup test tutorial
+.PHONY: bench bench-late bench-rules bench-setup bench-skew bench-trace bench-verify bench-viewers chaos clean contracts demo dev evolve help ledger lint live page peak production-test retail runbooks sbom screenshots setup test tutorial
 # Byte code makes every start after the first much faster; some CI environments switch it off.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -37,6 +37,12 @@ live: setup ## MINUTES=10 of retail at RATE=2000 events a second, five faults on
 
 peak: setup ## Ten times RATE=2000 events a second for three minutes, then as before: how long until all is as it was?
 	.venv/bin/python -m tests.live.peak --rate $(or $(RATE),2000) --out benchmarks/results/peak.json
+	.venv/bin/python -m tests.live.page
+
+production-test: setup ## MINUTES=10 of orders and payments at RATE=2000 events a second through the production profile, everything killed once
+	@bash tests/production/services/setup.sh
+	.venv/bin/python -m pytest tests/production/deploying.py
+	.venv/bin/python -m tests.production --minutes $(or $(MINUTES),10) --rate $(or $(RATE),2000) --out benchmarks/results/production.json
 	.venv/bin/python -m tests.live.page
 
 runbooks: setup ## Rehearse the runbooks, those among them that kill services of their own

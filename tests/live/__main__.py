@@ -18,8 +18,9 @@ from rich.console import Console
 from dagster_project.sources.retail.streams import STREAMS
 from tests.live import course, judge
 from tests.live.faults import Burst, faults
-from tests.live.ground import ground, project, shop
+from tests.live.ground import ground
 from tests.live.hook import hook
+from tests.live.place import project, shop
 from tests.live.store import store
 
 # What the shop needs to make its events: a fixed part, and for each of them, on busy cores.

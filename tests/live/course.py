@@ -11,6 +11,7 @@ from dagster_project.cli.watch import standing
 from dagster_project.topics.broker import Broker
 from tests.live.faults import Fault, wait
 from tests.live.ground import Ground
+from tests.live.place import Place
 
 # Before the first fault: everything has run once.
 _WARM_S, _WARM_SHARE = 40.0, 0.2
@@ -79,7 +80,7 @@ def run(ground: Ground, plan: Sequence[Slot], *, start: float, report: Callable[
     return found
 
 
-def drained(ground: Ground) -> bool:
+def drained(ground: Place) -> bool:
     """Whether nothing is left to be read, refined or computed."""
     broker = Broker(ground.servers)
     for dataset in ground.catalog.datasets:

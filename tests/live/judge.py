@@ -23,6 +23,7 @@ from tests.live.arithmetic import differences
 from tests.live.course import Struck
 from tests.live.faults import POISONED, Burst
 from tests.live.ground import Ground
+from tests.live.place import Place
 from tests.retail import judge as marts
 from tests.retail.shop import Shop
 
@@ -35,7 +36,7 @@ class Levels:
     problems: list[str]
 
 
-def frame(ground: Ground, table: str) -> pd.DataFrame:
+def frame(ground: Place, table: str) -> pd.DataFrame:
     """A Delta table as delta-rs reads it."""
     options = dict(ground.storage.options) or None
     return pl.from_arrow(
@@ -43,7 +44,7 @@ def frame(ground: Ground, table: str) -> pd.DataFrame:
     ).to_pandas()
 
 
-def levels(ground: Ground) -> Levels:
+def levels(ground: Place) -> Levels:
     since = pd.Timestamp.now(tz="UTC")
     ran = ground.lakehouse("slo", "--json")
     until = pd.Timestamp.now(tz="UTC")
@@ -85,7 +86,7 @@ def conclude(found: Mapping[str, Any], *, out: Path | None) -> int:
     return 1 if found["problems"] else 0
 
 
-def accounted(ground: Ground) -> tuple[list[dict[str, Any]], list[str]]:
+def accounted(ground: Place) -> tuple[list[dict[str, Any]], list[str]]:
     """What `lakehouse verify` says."""
     ran = ground.lakehouse("verify", "--json")
     if not ran.stdout:
@@ -98,7 +99,7 @@ def accounted(ground: Ground) -> tuple[list[dict[str, Any]], list[str]]:
     )
 
 
-def retail(ground: Ground) -> Shop:
+def retail(ground: Place) -> Shop:
     """The tables of this run, and the producer's own record."""
     lakes = {
         dataset.name: Lake(
@@ -109,10 +110,12 @@ def retail(ground: Ground) -> Shop:
     return Shop(catalog=ground.catalog, lakes=lakes, storage=ground.storage)
 
 
-def compared(ground: Ground) -> tuple[dict[str, int], list[str]]:
-    """Rows of each mart, and where they are not those of the oracle."""
+def compared(ground: Place) -> tuple[dict[str, int], list[str]]:
+    """Rows of each mart, and where they or those of Silver are not those of the oracle."""
     shop = retail(ground)
-    return {name: len(rows) for name, rows in shop.marts().items()}, list(marts.problems(shop))
+    sent = shop.sent()
+    problems = [*marts.silver_problems(shop, sent), *marts.problems(shop, sent)]
+    return {name: len(rows) for name, rows in shop.marts().items()}, problems
 
 
 def poison(ground: Ground, burst: Burst) -> Iterator[str]:

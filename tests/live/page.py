@@ -1,4 +1,4 @@
-"""`python -m tests.live.page`: what the last live run and the last peak have found, as tables of docs/live.md."""
+"""`python -m tests.live.page`: what the last live run, peak and production run have found, as tables of their pages."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from dagster_project.settings import REPOSITORY
 
-PAGE = REPOSITORY / "docs" / "live.md"
+_DOCS = REPOSITORY / "docs"
 _RESULTS = REPOSITORY / "benchmarks" / "results"
 
 
@@ -20,7 +19,7 @@ def written(page: str, name: str, lines: Iterator[str]) -> str:
     block = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end of {name} -->)", re.DOTALL)
     text = "".join(f"{line}\n" for line in lines)
     made, count = block.subn(lambda _: text, page)
-    assert count == 1, f"docs/live.md has no block {name}"
+    assert count == 1, f"the page has no block {name}"
     return made
 
 
@@ -69,6 +68,23 @@ def peak(found: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
+def production(found: Mapping[str, Any]) -> Iterator[str]:
+    """What was killed, and what became of the events."""
+    yield "| killed | at | at work again, itself or another one, after |"
+    yield "| --- | ---: | ---: |"
+    for one in found["killed"]:
+        yield f"| {one['what']} | {_seconds(one['at_s'])} | {one['back_s']:.1f} s |"
+    events, rows = sum(found["events"].values()), sum(found["mart_rows"].values())
+    runs = ", ".join(f"{count:,} {status}" for status, count in sorted(found["runs"].items()))
+    yield ""
+    yield (
+        f"{found['minutes']:g} minutes of orders and payments, {events:,} events, {found['events_per_s']:,} a second of "
+        f"{found['events_per_s_wanted']:,.0f} that were wanted; the backlog was gone {found['drained_after_s']:.0f} s after the "
+        f"last event. Silver and {len(found['mart_rows'])} marts of {rows:,} rows compared with their oracles. Runs: {runs}. "
+        f"{len(found['secrets_looked_for'])} secrets looked for. {_problems(found)}"
+    )
+
+
 def _seconds(found: float | None) -> str:
     return "never" if found is None else f"{found:.0f} s"
 
@@ -79,13 +95,12 @@ def _problems(found: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    for name, lines in (("live", live), ("peak", peak)):
-        path: Path = _RESULTS / f"{name}.json"
-        if path.exists():
-            page = written(page, name, lines(json.loads(path.read_text(encoding="utf-8"))))
+    for name, page, lines in (("live", "live", live), ("peak", "live", peak), ("production", "production", production)):
+        result, path = _RESULTS / f"{name}.json", _DOCS / f"{page}.md"
+        if result.exists():
+            found = json.loads(result.read_text(encoding="utf-8"))
+            path.write_text(written(path.read_text(encoding="utf-8"), name, lines(found)), encoding="utf-8")
             sys.stdout.write(f"{name}: written\n")
-    PAGE.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,9 @@ from dagster_project.lake import specs
 from dagster_project.lake.table import Table
 from dagster_project.topics.broker import Broker
 from tests.live import course, judge
-from tests.live.ground import Ground, ground, project, shop
+from tests.live.ground import Ground, ground
 from tests.live.hook import hook
+from tests.live.place import project, shop
 
 _MAKING_S = 10.0
 _LOOK_S = 1.0

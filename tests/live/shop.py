@@ -1,4 +1,4 @@
-"""`python -m tests.live.shop`: retail streams by the clock, made before they begin, so that sending costs little.
+"""`python -m tests.live.shop`: the project's retail streams by the clock, made before they begin, so that sending costs little.
 
 Each event is sent when the world knows of it, exactly once, through whatever happens to the broker meanwhile. One region of
 one stream may be cut off for a while: what happens there comes when it is back.
@@ -152,8 +152,9 @@ def main(arguments: list[str]) -> int:
         stream, region, begin, end = options.outage.split("/")
         outage = Outage(stream=stream, region=region, begin_s=float(begin), end_s=float(end))
     world = Business(orders=1, seed=options.seed, days=options.seconds / 86_400, start=options.start)
-    world = replace(world, orders=orders_at(options.rate, catalog, world=world, transport=TRANSPORT))
-    sources = [timetable(source, outage) for source in streams(catalog, world=world, transport=TRANSPORT)]
+    only = {dataset.name for dataset in catalog.datasets}
+    world = replace(world, orders=orders_at(options.rate, catalog, world=world, transport=TRANSPORT, only=only))
+    sources = [timetable(source, outage) for source in streams(catalog, world=world, transport=TRANSPORT, only=only)]
     early = options.start.timestamp() - time.time()
     sys.stderr.write(f"{sum(map(len, sources)):,} events are made, {early:.0f} s before they begin\n")
     sys.stdout.write(json.dumps(send(sources, settings)) + "\n")

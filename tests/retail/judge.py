@@ -1,4 +1,4 @@
-"""Marts against their oracles, and the marts of two deliveries against each other."""
+"""Silver and marts against their oracles, and the marts of two deliveries against each other."""
 
 # pyright: reportCallIssue=false, reportGeneralTypeIssues=false
 
@@ -11,15 +11,35 @@ import pandas as pd
 import polars as pl
 
 from dagster_project.contract.model import Catalog
-from tests.retail.marts import MARTS, OF_DELIVERY
+from tests.retail.frames import KEYS
+from tests.retail.marts import MARTS, OF_DELIVERY, Silver
 from tests.retail.shop import Shop
 
 Row = dict[str, Any]
+# By what the oracle calls it: the message that a row of Silver is from.
+_PLACE = {"kafka_partition": "_kafka_partition", "kafka_offset": "_kafka_offset"}
 
 
-def problems(shop: Shop) -> Iterator[str]:
-    """Where the marts are not what pandas makes of what was sent."""
-    sent, found = shop.sent(), shop.marts()
+def silver_problems(shop: Shop, sent: Silver) -> Iterator[str]:
+    """Where rows of Silver, or the messages that they are from, are not what was sent.
+
+    Of pseudonyms there is no oracle, and of a delete only a mark is left.
+    """
+    for name, found in shop.silver().items():
+        wanted = sent[name].rename(columns=_PLACE)
+        clear = {column.name for column in shop.catalog.dataset(name).columns if not column.protection}
+        columns = [column for column in wanted.columns if column in clear or column in _PLACE.values()]
+        wanted = wanted.loc[~wanted["deleted"], columns]
+        yield from _differences(f"silver/{name}", found.filter(~pl.col("_deleted")), wanted, key=KEYS[name][0])
+
+
+def problems(shop: Shop, sent: Silver | None = None) -> Iterator[str]:
+    """Where the marts are not what pandas makes of what was sent.
+
+    Args:
+        sent: `shop.sent()`, where that is known already.
+    """
+    sent, found = shop.sent() if sent is None else sent, shop.marts()
     for name in sorted(MARTS.keys() & found.keys()):
         wanted = MARTS[name](sent)
         own = found[name]
@@ -28,10 +48,14 @@ def problems(shop: Shop) -> Iterator[str]:
         key = [column for column in shop.catalog.mart(name).merge_key if column in wanted]
         # Not every key is in the oracle: what is derived from the rest is not, and the rest then says which row is which.
         by = [*key, *(column for column in wanted.columns if column not in key)]
-        there = _sorted([plain(row) for row in own.select(wanted.columns.to_list()).to_dicts()], by)
-        expected = _sorted([plain(row) for row in wanted.astype(object).to_dict("records")], by)
-        if there != expected:
-            yield f"{name}: {_first_difference(there, expected)}"
+        yield from _differences(name, own, wanted, key=by)
+
+
+def _differences(name: str, found: pl.DataFrame, wanted: pd.DataFrame, *, key: list[str]) -> Iterator[str]:
+    there = _sorted([plain(row) for row in found.select(wanted.columns.to_list()).to_dicts()], key)
+    expected = _sorted([plain(row) for row in wanted.astype(object).to_dict("records")], key)
+    if there != expected:
+        yield f"{name}: {_first_difference(there, expected)}"
 
 
 def different(one: Mapping[str, pl.DataFrame], other: Mapping[str, pl.DataFrame], *, facts: bool) -> list[str]:

@@ -14,7 +14,7 @@ from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Catalog
 from dagster_project.lake import specs
 from dagster_project.lake.storage import Storage
-from dagster_project.lake.table import Table
+from dagster_project.lake.table import Table, TableSpec
 from dagster_project.lifecycle.rebuild import Choice, Rebuilt, rebuild_dataset
 from dagster_project.refine.audit import RefusedError
 from dagster_project.refine.gold import compute
@@ -106,9 +106,13 @@ class Shop:
 
     def marts(self) -> dict[str, pl.DataFrame]:
         """Every mart, in the order of its key."""
-        return {mart.name: self._rows(mart.name).sort(mart.merge_key) for mart in self.catalog.marts}
+        return {mart.name: self._rows(specs.gold(mart)).sort(mart.merge_key) for mart in self.catalog.marts}
 
-    def _rows(self, name: str) -> pl.DataFrame:
-        table = Table.find(specs.gold(self.catalog.mart(name)), storage=self.storage)
-        assert table is not None, name
+    def silver(self) -> dict[str, pl.DataFrame]:
+        """Silver of every dataset."""
+        return {dataset.name: self._rows(specs.silver(dataset)) for dataset in self.catalog.datasets}
+
+    def _rows(self, spec: TableSpec) -> pl.DataFrame:
+        table = Table.find(spec, storage=self.storage)
+        assert table is not None, spec.name
         return table.rows().collect()

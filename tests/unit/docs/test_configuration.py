@@ -13,8 +13,14 @@ from dagster_project.variables.variables import NAMES, Variables
 
 PAGE = REPOSITORY / "docs" / "configuration.md"
 VARIABLE = re.compile(r"\b(?:LAKEHOUSE|KAFKA|REDIS|SCHEMA_REGISTRY|AWS|OTEL|DAGSTER)_[A-Z][A-Z_]*[A-Z]\b")
-# What the code names and people need not set: words of Dagster, of delta-rs and of OpenTelemetry's own.
-OTHERS = {"DAGSTER_HOME", "AWS_ALLOW_HTTP", "OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_SERVICE_NAME"}
+# What the code names and people need not set: words of Dagster, of delta-rs, of OpenTelemetry's own, and of a supervisor.
+OTHERS = {
+    "DAGSTER_HOME",
+    "AWS_ALLOW_HTTP",
+    "OTEL_EXPORTER_OTLP_TIMEOUT",
+    "OTEL_SERVICE_NAME",
+    "LAKEHOUSE_SUPERVISED",
+}
 
 
 def row(name: str, field: FieldInfo) -> str:
