@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench bench-late bench-rules bench-setup bench-skew bench-trace bench-verify bench-viewers chaos clean contracts demo dev evolve help ledger lint live page peak production-test retail runbooks sbom screenshots setup test tutorial
+.PHONY: bench bench-late bench-rules bench-setup bench-skew bench-trace bench-verify bench-viewers chaos clean contracts demo dev evolve help hostile ledger lint live page peak production-test retail runbooks sbom screenshots setup test tutorial
 # Byte code makes every start after the first much faster; some CI environments switch it off.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -50,6 +50,9 @@ runbooks: setup ## Rehearse the runbooks, those among them that kill services of
 
 page: setup ## The live page in a browser, beside a broker that hangs, too
 	.venv/bin/python -m pytest tests/integration/page tests/integration/page/hung_broker.py
+
+hostile: setup ## What each message and batch that was made to do harm takes of CPU and memory
+	.venv/bin/python -m tests.unit.security.hostile
 
 sbom: setup ## Write down what the platform is made of: sbom.cdx.json, docs/licences.md
 	.venv/bin/python deploy/sbom.py

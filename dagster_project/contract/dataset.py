@@ -242,6 +242,9 @@ def _topic(compiler: Compiler) -> Topic:
         min_insync_replicas=in_sync,
         retention=compiler.duration(options.get("retention"), base, dt.timedelta(days=7)),
         cleanup_policy=policy,
+        max_message_bytes=compiler.number(options["maxMessageBytes"], base, 1)
+        if "maxMessageBytes" in options
+        else None,
         format=written,
         wire_format=wire,
     )

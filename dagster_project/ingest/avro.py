@@ -17,7 +17,7 @@ import pyarrow as pa
 from fastavro.schema import SchemaParseException, UnknownType
 
 from dagster_project.contract.dtypes import describe
-from dagster_project.contract.model import Column, DataType
+from dagster_project.contract.model import LARGEST_BYTES, Column, DataType
 from dagster_project.ingest import avro_scanner, exact
 from dagster_project.ingest.arrow import Array, valid
 from dagster_project.ingest.avro_program import UNITS, Unfit, compile_program, kind_of
@@ -46,13 +46,16 @@ class AvroDecoder(Decoder):
     contract does not know, fastavro reads each message a second time, for `_rescued`.
     """
 
-    def __init__(self, schema: str, columns: tuple[Column, ...]) -> None:
+    def __init__(self, schema: str, columns: tuple[Column, ...], *, largest: int = LARGEST_BYTES) -> None:
         """Compile the schema.
+
+        Args:
+            largest: as of `Decoder`.
 
         Raises:
             Unfit: it does not go with the contract.
         """
-        super().__init__(columns)
+        super().__init__(columns, largest=largest)
         self._named: dict[str, Any] = {}
         try:
             self._written: Any = fastavro.parse_schema(json.loads(schema), self._named)
@@ -63,8 +66,8 @@ class AvroDecoder(Decoder):
         self._rescue = Rescue(drifted, columns, written=self._written, plain=self._plain) if drifted else None
         self._broken = np.zeros(0, np.bool_)
 
-    def _scan(self, content: Bytes, offsets: Numbers) -> Scanned | None:
-        found = super()._scan(content, offsets)
+    def _scan(self, content: Bytes, offsets: Numbers, room: int) -> Scanned | None:
+        found = super()._scan(content, offsets, room)
         if found is None:
             return None
         return _Scanned(
@@ -113,6 +116,7 @@ class AvroDecoder(Decoder):
                 }
             case "list":
                 assert data_type.element is not None
+                exact.check_length(value, path)
                 return [self._value(item, schema["items"], data_type.element, f"{path}[]") for item in value]
             case "decimal":
                 return _decimal(value, schema, data_type, path)

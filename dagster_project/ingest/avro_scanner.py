@@ -18,6 +18,7 @@ INT, LONG, DATE, TIMESTAMP, BOOLEAN, FLOAT, DOUBLE, STRING, BYTES, FIXED, ENUM, 
 # Days and microseconds that Python's calendar has, from the year 1 to 9999.
 FIRST_DAY, LAST_DAY = -719_162, 2_932_896
 FIRST_MOMENT, LAST_MOMENT = FIRST_DAY * 86_400_000_000, (LAST_DAY + 1) * 86_400_000_000 - 1
+ITEMS = 100_000  # as of `exact`, of which the compiler sees nothing
 _WORD = 64  # bits of the longest number
 _LONGEST = 8  # bytes of a decimal that surely fits a word
 _DONE, _DOUBTFUL, _BROKEN, _FULL = 0, 1, 2, 3
@@ -135,6 +136,7 @@ def _message(
                 if at > end or not 0 <= count <= end - at:  # each takes a byte at least
                     return _BROKEN
                 stack[top, 0] = count
+                doubtful |= node >= 0 and stack[top, 1] + count > ITEMS
                 if count == 0:
                     if place >= 0:
                         value[place] = stack[top, 1]

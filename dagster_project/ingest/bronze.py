@@ -394,11 +394,13 @@ def _agree(found: Cursor, cursor: Cursor) -> bool:
 
 def place(dataset: Dataset, fetched: Fetched, decoder: Decodes) -> pl.DataFrame:
     """Decode messages and give each its kind and table partition: Bronze's columns but the batch's own two."""
-    messages = fetched.messages
+    messages = fetched.messages.drop(ERROR, strict=False)
     payloads = messages["_payload"]
     empty = payloads.is_null()
     if empty.any():
-        decoded = pl.concat([decoder.decode(payloads.filter(~empty)), _deletes(dataset, messages.filter(empty))])
+        decoded = pl.concat(
+            [decoder.decode(payloads.filter(~empty)), _deletes(dataset, fetched.messages.filter(empty))]
+        )
         # Back into the order of arrival: decoded rows first, deletes after them.
         order = pl.concat([(~empty).arg_true(), empty.arg_true()])
         decoded = decoded.with_columns(order.alias("_order")).sort("_order").drop("_order")
@@ -448,13 +450,16 @@ def _deletes(dataset: Dataset, messages: pl.DataFrame) -> pl.DataFrame:
     """Messages without a payload: deletes of the key that they carry, where the contract knows deletes."""
     schema = {**polars_schema(dataset.columns), RESCUED: pl.String(), ERROR: pl.String()}
     rows: list[dict[str, object]] = []
-    for key in messages["_key"]:
+    refused = messages[ERROR] if ERROR in messages.columns else pl.repeat(None, len(messages), eager=True)
+    for key, reason in zip(messages["_key"], refused, strict=True):
         try:
+            if reason is not None:
+                raise exact.Rejected(reason)
             if dataset.write_mode == "append":
                 raise exact.Rejected("payload.null: nothing can be deleted from an append-only dataset")
             rows.append(exact.decode_key(key, [dataset.column(name) for name in dataset.merge_key]))
-        except exact.Rejected as reason:
-            rows.append({ERROR: str(reason)})
+        except exact.Rejected as rejected:
+            rows.append({ERROR: str(rejected)})
     return pl.DataFrame(rows, schema=schema)
 
 

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from dagster_project.contract.dtypes import polars_schema
-from dagster_project.contract.model import Column, DataType
+from dagster_project.contract.model import LARGEST_BYTES, Column, DataType
 from dagster_project.ingest import exact, scanner
 from dagster_project.ingest.arrow import Array, ends, marks, spans, valid
 from dagster_project.ingest.compiled import Bytes, Marks, Numbers, Sizes
@@ -19,9 +19,12 @@ from dagster_project.ingest.layout import children, layout_of
 from dagster_project.ingest.scanner import ESCAPED, Layout, Members, Slots
 from dagster_project.lake.specs import ERROR, RESCUED
 
-# Elements of all lists of a payload, or its unknown members, and slots of an empty batch. Twice as many are made where
-# they do not suffice.
-_ELEMENTS, _FEWEST = 4, 64
+# Elements of all lists of a payload, or its unknown members, and slots of an empty batch. Eight times as many are made where
+# they do not suffice: each time all is scanned again.
+_ELEMENTS, _FEWEST, _MORE = 4, 64, 8
+# Of payloads that are decoded one by one, until their values go from Python's objects, of which each takes tens of bytes, to
+# columns.
+_EXACT_BYTES = 4 << 20
 
 
 class Decoder:
@@ -31,8 +34,10 @@ class Decoder:
     healthy stream, go through `exact.decode`, which also names the reason where a payload is poison.
     """
 
-    def __init__(self, columns: tuple[Column, ...]) -> None:
+    def __init__(self, columns: tuple[Column, ...], *, largest: int = LARGEST_BYTES) -> None:
+        """Args: largest: bytes of a payload; a larger one is poison, and nobody looks into it."""
         self._columns = columns
+        self._largest = largest
         self._schema = polars_schema(columns)
         self._layout = layout_of(columns)
         self._elements = _ELEMENTS
@@ -44,12 +49,19 @@ class Decoder:
             One row a payload, in order: the contract's columns, `_rescued` (all null where the payload is poison) and
             `_error`.
         """
+        sizes = payloads.bin.size()
+        if len(sizes) and int(sizes.max()) > self._largest:  # pyright: ignore[reportArgumentType] there is one
+            return self._without(payloads, sizes > self._largest)
         arrow = payloads.to_arrow(compat_level=pl.CompatLevel.oldest())
         _, offsets, content = arrow.buffers()
         offsets = np.frombuffer(offsets or bytes(8), np.int64)[arrow.offset : arrow.offset + len(arrow) + 1]
         content = np.frombuffer(content or b"", np.uint8)
-        while (scanned := self._scan(content, offsets)) is None:
-            self._elements *= 2
+        rows, most = len(payloads), int(offsets[-1] - offsets[0]) + _FEWEST  # each element takes a byte at least
+        room = min(self._elements * rows + _FEWEST, most)
+        while (scanned := self._scan(content, offsets, room)) is None:
+            room = min(room * _MORE, most)
+        # One message of a million elements makes no room for a million of each of the next ones.
+        self._elements = max(_ELEMENTS, 2 * scanned.most // max(rows, 1))
         frame = pl.DataFrame(
             [
                 pl.Series(column.name, scanned.array(node, column.type), dtype=self._schema[column.name])
@@ -59,21 +71,31 @@ class Decoder:
         doubtful = np.flatnonzero(scanned.doubts)
         return self._replace(frame, doubtful, payloads) if doubtful.size else frame
 
-    def _scan(self, content: Bytes, offsets: Numbers) -> Scanned | None:
+    def _without(self, payloads: pl.Series, large: pl.Series) -> pl.DataFrame:
+        nothing = pl.repeat(b"", len(payloads), dtype=pl.Binary, eager=True)
+        decoded = self.decode(payloads.zip_with(~large, nothing))
+        reason = f"payload.size: more than {self._largest} bytes"
+        values = decoded.select(pl.when(~large).then(pl.exclude(ERROR)))
+        return values.with_columns(decoded[ERROR].set(large, reason))
+
+    def _scan(self, content: Bytes, offsets: Numbers, room: int) -> Scanned | None:
+        """Scan all payloads.
+
+        Args:
+            room: for elements of lists and for unknown members; `None` comes back where it does not suffice.
+        """
         rows = len(offsets) - 1
-        room = np.where(self._layout.level == 0, rows, self._elements * rows + _FEWEST)
-        base = np.concatenate([np.zeros(1, np.int64), np.cumsum(room)])
+        base = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.where(self._layout.level == 0, rows, room))])
         slots = Slots(
             base=base,
             value=np.empty(base[-1], np.int64),
             size=np.empty(base[-1], np.int32),
             used=np.zeros(len(self._layout.member_at) - 1, np.int64),
         )
-        most = self._elements * rows + _FEWEST
         unknown = Members(
-            row=np.empty(most, np.int64),
-            start=np.empty(most, np.int64),
-            size=np.empty(most, np.int32),
+            row=np.empty(room, np.int64),
+            start=np.empty(room, np.int64),
+            size=np.empty(room, np.int32),
             used=np.zeros(1, np.int64),
         )
         doubts = np.zeros(rows, np.bool_)
@@ -89,23 +111,30 @@ class Decoder:
 
     def _replace(self, frame: pl.DataFrame, doubtful: npt.NDArray[np.int64], payloads: pl.Series) -> pl.DataFrame:
         """The frame with what the doubtful payloads mean; they have no values in it yet."""
+        schema = {**self._schema, RESCUED: pl.String(), ERROR: pl.String()}
         rows: list[dict[str, object]] = []
+        exactly: list[pl.DataFrame] = []
         known: list[int] = []
         reasons: list[str | None] = [None] * len(doubtful)
+        size = 0
         for place, payload in enumerate(payloads.gather(doubtful)):
             try:
                 rows.append(self._exactly(payload, int(doubtful[place])))
                 known.append(place)
             except exact.Rejected as reason:
                 reasons[place] = str(reason)
+            size += len(payload)
+            if size > _EXACT_BYTES:
+                exactly.append(pl.DataFrame(rows, schema=schema))
+                rows, size = [], 0
         frame = frame.with_columns(frame[ERROR].scatter(doubtful, pl.Series(reasons, dtype=pl.String)))
-        if not rows:
+        if not known:
             return frame
-        exactly = pl.DataFrame(rows, schema={**self._schema, RESCUED: pl.String, ERROR: pl.String})
+        exactly.append(pl.DataFrame(rows, schema=schema))
         # Each row from where it is known: those decoded exactly stand behind all others.
         order = np.arange(len(frame), dtype=np.uint32)
-        order[doubtful[known]] = len(frame) + np.arange(len(rows), dtype=np.uint32)
-        return pl.concat([frame, exactly], rechunk=True)[order]
+        order[doubtful[known]] = len(frame) + np.arange(len(known), dtype=np.uint32)
+        return pl.concat([frame, *exactly], rechunk=True)[order]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +146,11 @@ class Scanned:
     slots: Slots
     unknown: Members
     doubts: Marks
+
+    @property
+    def most(self) -> int:
+        """How much room it has taken for elements or members."""
+        return int(max(self.unknown.used[0], self.slots.used[1:].max(initial=0)))
 
     def rescued(self) -> pl.Series:
         """By row, a JSON object of what is unknown in it, or null."""

@@ -11,9 +11,15 @@ import polars as pl
 
 from dagster_project.contract.model import Column, DataType
 
+# Named in the end, and kept meanwhile: names that nobody can foresee, as of identifiers that a producer writes for names.
+_NAMED, _KEPT = 100, 10_000
+_LONGEST = 128  # characters of a path, which is shown to people
+
 
 def unknown_fields(rescued: pl.Series, columns: tuple[Column, ...]) -> dict[str, int]:
-    """In how many rows there is each unknown field, the most frequent first.
+    """In how many rows there are the most frequent unknown fields, these first.
+
+    Where there are thousands, rows of a field may be missed.
 
     Args:
         rescued: values of `_rescued`, without nulls.
@@ -27,7 +33,9 @@ def unknown_fields(rescued: pl.Series, columns: tuple[Column, ...]) -> dict[str,
     for text, rows in rescued.value_counts().iter_rows():
         for path in set(_unknown(json.loads(text, parse_int=str), row, "")):
             counts[path] += rows
-    return dict(counts.most_common())
+        if len(counts) > _KEPT:
+            counts = Counter(dict(counts.most_common(_NAMED)))
+    return {path[:_LONGEST]: rows for path, rows in counts.most_common(_NAMED)}
 
 
 def _unknown(value: Any, data_type: DataType, path: str) -> Iterator[str]:

@@ -8,16 +8,23 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from decimal import Decimal, InvalidOperation
+from itertools import islice
 from typing import Any
+
+import numpy as np
 
 from dagster_project.contract.dtypes import describe
 from dagster_project.contract.model import Column, DataType
 from dagster_project.lake.specs import RESCUED
 
-# Integers of more digits than this cannot be parsed in reasonable time and fit no column anyway.
+# Numbers of more digits than this cannot be parsed in reasonable time and fit no column anyway.
 MAX_DIGITS = 400
+# Of a list. What has more is a table and no event, and each element may be a row's worth of values.
+MAX_ITEMS = 100_000
+# That the contract does not know, in one message. The widest tables have some thousand columns.
+MAX_MEMBERS = 10_000
 # Deeper than any event, and far from Python's own limit, which depends on how deep the caller stands: the same message
 # must get the same verdict everywhere.
 MAX_DEPTH = 200
@@ -25,6 +32,8 @@ _BLANKS = re.compile(r"[ \t\n\r]*")
 # Only where a value ends is asked of it; numbers need not be made for that.
 _RAW = json.JSONDecoder(parse_float=str, parse_int=str)
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+# By byte, how much deeper it leads.
+_STEPS = np.array([(code in b"[{") - (code in b"]}") for code in range(256)], np.int8)
 _HUGE = 20  # decimal exponent that is beyond any 64-bit integer
 # Hours end at 23: some parsers take 24:00 for the next day, others do not.
 TIMESTAMP_PATTERN = r"\d{4}-\d\d-\d\d([T ]([01]\d|2[0-3]):\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]([01]\d|2[0-3]):\d\d)?)?"
@@ -61,7 +70,7 @@ def decode(payload: bytes, columns: tuple[Column, ...]) -> dict[str, Any]:
         text = payload.decode("utf-8")
         document = json.loads(
             text,
-            parse_float=Decimal,
+            parse_float=_fraction,
             parse_int=_integer,
             parse_constant=_constant,
             object_pairs_hook=_first_wins,
@@ -82,7 +91,10 @@ def _rescued(text: str, document: dict[str, Any], columns: tuple[Column, ...]) -
     unknown = {name for name, value in document.items() if name not in types or _has_more(value, types[name])}
     if not unknown:
         return None
-    return "{" + ",".join(member for name, member in _members(text) if name in unknown) + "}"
+    members = list(islice((member for name, member in _members(text) if name in unknown), MAX_MEMBERS + 1))
+    if len(members) > MAX_MEMBERS:
+        raise Rejected(f"payload.members: more than {MAX_MEMBERS} that the contract does not know")
+    return "{" + ",".join(members) + "}"
 
 
 def _has_more(value: Any, data_type: DataType) -> bool:
@@ -126,6 +138,10 @@ def decode_key(key: bytes | None, columns: list[Column]) -> dict[str, Any]:
         if len(parts) != len(columns) or not all(parts):
             raise Rejected(f"key.parts: found {len(parts) if key else 0}, expected {len(columns)} joined with '|'")
         numeric = ("integer", "number", "decimal")
+        if any(
+            len(part) > MAX_DIGITS and column.type.kind in numeric for part, column in zip(parts, columns, strict=True)
+        ):
+            raise Rejected("key.type: a number of too many digits")
         values = [
             Decimal(part) if column.type.kind in numeric else part for part, column in zip(parts, columns, strict=True)
         ]
@@ -143,18 +159,20 @@ def decode_key(key: bytes | None, columns: list[Column]) -> dict[str, Any]:
 def _too_deep(payload: bytes) -> bool:
     if payload.count(b"[") + payload.count(b"{") <= MAX_DEPTH:
         return False
-    depth = 0
-    for bracket in re.findall(rb"[\[\]{}]", _STRING.sub(b"", payload)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
-            return True
-    return False
+    plain = np.frombuffer(_STRING.sub(b"", payload), np.uint8)
+    return bool(np.cumsum(_STEPS[plain], dtype=np.int32).max(initial=0) > MAX_DEPTH)
 
 
 def _integer(text: str) -> int:
     if len(text) > MAX_DIGITS:
         raise ValueError("integer of too many digits")
     return int(text)
+
+
+def _fraction(text: str) -> Decimal:
+    if len(text) > MAX_DIGITS:
+        raise ValueError("number of too many digits")
+    return Decimal(text)
 
 
 def _constant(text: str) -> float:
@@ -193,6 +211,7 @@ def _convert(value: Any, data_type: DataType, path: str) -> Any:  # noqa: C901, 
             return _as_date(value, path)
         case "list", list():
             assert data_type.element is not None
+            check_length(value, path)
             return [_convert(item, data_type.element, f"{path}[]") for item in value]
         case "struct", dict():
             return {
@@ -202,6 +221,12 @@ def _convert(value: Any, data_type: DataType, path: str) -> Any:  # noqa: C901, 
         case _:
             pass
     raise _mismatch(value, data_type, path)
+
+
+def check_length(items: Sized, path: str) -> None:
+    """Refuse a list of too many elements."""
+    if len(items) > MAX_ITEMS:
+        raise Rejected(f"{path}.items: more than {MAX_ITEMS} elements")
 
 
 def _mismatch(value: Any, data_type: DataType, path: str) -> Rejected:
@@ -230,6 +255,8 @@ def _as_double(value: int | Decimal, path: str) -> float:
 
 
 def _parse_decimal(value: str, data_type: DataType, path: str) -> Decimal:
+    if len(value) > MAX_DIGITS:
+        raise _mismatch(value, data_type, path)
     try:
         number = Decimal(value)
     except InvalidOperation as error:
@@ -248,7 +275,9 @@ def as_decimal(value: Decimal, data_type: DataType, path: str) -> Decimal:
     trailing = len(digits) - len("".join(map(str, digits)).rstrip("0")) if value else len(digits)
     if value and -(exponent + trailing) > data_type.scale:
         raise Rejected(f"{path}.scale: more than {data_type.scale} decimals, expected {describe(data_type)}")
-    return Decimal((sign, digits, exponent)) if value else Decimal(0)
+    # Zeros behind the last decimal are more digits than a column has.
+    zeros = min(trailing, max(0, -exponent))
+    return Decimal((sign, digits[: len(digits) - zeros], exponent + zeros)) if value else Decimal(0)
 
 
 def _as_timestamp(value: str, path: str) -> dt.datetime:

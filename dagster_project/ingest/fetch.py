@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import KafkaError as BrokerError
 
 from dagster_project.errors import KafkaError
 from dagster_project.lake import meter
 from dagster_project.topics import security
-from dagster_project.topics.client import TIMEOUT_S
+from dagster_project.topics.client import TIMEOUT_S, admin_client, answer
 from dagster_project.topics.log_runs import LogRuns
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _ANSWER_BYTES = 16 << 20
 # That a leader gathers, for a tenth of a second at most, once all there was is read: a steady stream comes in few answers.
 _TRICKLE_BYTES = 1 << 20
+# That wait to be handed out. Answers are opened as they come, and packed they are a fraction of this.
+_MOST_BYTES = 256 << 20
 # A backlog of so many batches takes some seconds, and is no reason to hold more of it in memory at a time.
 _PATIENCE = 4
 
@@ -55,7 +58,8 @@ class Fetched:
     """One batch of messages.
 
     Attributes:
-        messages: `_kafka_partition, _kafka_offset, _kafka_timestamp, _correlation_id, _key, _payload, _headers`.
+        messages: `_kafka_partition, _kafka_offset, _kafka_timestamp, _correlation_id, _key, _payload, _headers`; and `_error`
+            where some were refused as they were, with neither key nor payload.
         next: by Kafka partition, the offset to read next; moved past gaps that hold no message.
         caught_up: every partition was read to its end.
         behind: offsets from `next` on that the topic had, as its leaders said last.
@@ -125,7 +129,8 @@ class Fetcher:
         behind = sum(self._ends[partition] - offset for partition, offset in self._next.items())
         unread = (p for p, offset in self._next.items() if p not in self._ended or self._ends[p] > offset)
         return Fetched(
-            messages=pl.concat(parts),
+            # What was refused says why, and the others say nothing of that kind.
+            messages=pl.concat(parts, how="diagonal"),
             next=dict(self._next),
             caught_up=self._caught_up(),
             behind=behind,
@@ -141,6 +146,8 @@ class Fetcher:
         fewest = _TRICKLE_BYTES if self._caught_up() else 1
         for portion in self._feed.read(dict(self._read), fewest_bytes=fewest):
             meter.received(len(portion.content))
+            if sum(part.bytes for part in self._waiting) > _MOST_BYTES:
+                continue  # it is asked for again
             partition = portion.partition
             self._ends[partition] = portion.end
             part = self._opening.opened(portion, topic=self._topic, following=self._read[partition])
@@ -189,16 +196,18 @@ def publish_offsets(*, bootstrap_servers: str, topic: str, offsets: Mapping[int,
     Returns:
         Why it could not be done; nothing depends on it, so a failure is no reason to stop.
     """
-    settings = {"bootstrap.servers": bootstrap_servers, "group.id": group, "log_level": 0}
-    consumer = Consumer({**settings, **security.librdkafka()})
+    what = f"commit offsets of consumer group {group!r}"
+    places = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
     try:
-        consumer.commit(
-            offsets=[TopicPartition(topic, partition, offset) for partition, offset in offsets.items()],
-            asynchronous=False,
+        # Not by a consumer: one that lacks the right to the group looks for its coordinator for a minute.
+        admin = admin_client(bootstrap_servers)  # what it was asked for ends with it
+        asked = admin.alter_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group, places)], request_timeout=TIMEOUT_S
         )
-    except KafkaException as error:
-        refused = security.explain(error, servers=bootstrap_servers, what=f"commit offsets of consumer group {group!r}")
-        return str(refused or error)
-    finally:
-        consumer.close()
-    return None
+        answered: ConsumerGroupTopicPartitions = answer(asked[group], servers=bootstrap_servers, what=what)
+    except KafkaError as error:
+        return str(error)
+    failed: BrokerError | None = next((place.error for place in answered.topic_partitions or () if place.error), None)
+    if failed is None:
+        return None
+    return str(security.refusal(failed, servers=bootstrap_servers, what=what) or failed.str())

@@ -12,6 +12,7 @@ from dagster_project.contract.model import Dataset
 
 # Values that a summary keeps. Of none it misses more than one in 101 rows, a tenth of the share that is worth a warning.
 _KEPT = 100
+_LONGEST = 128  # characters of a value, which is shown to people
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,8 @@ class KeyCounts:
         """Count one batch; nulls, as poison and deletes have them, are not counted."""
         values = values.drop_nulls().cast(pl.String).alias("value")
         most = values.value_counts(name="count").top_k(_KEPT + 1, by="count")
-        return _bounded(rows=len(values), counts=dict(most.iter_rows()), missed=0)
+        counts = {value[:_LONGEST]: count for value, count in most.iter_rows()}
+        return _bounded(rows=len(values), counts=counts, missed=0)
 
     def __add__(self, other: KeyCounts) -> KeyCounts:
         counts = Counter(self.counts)

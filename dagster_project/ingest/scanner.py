@@ -19,6 +19,9 @@ ESCAPED = 1 << 30
 DEPTH = 60
 # Longer than any double that was printed to be read again, and exponents of more digits come near to overflow.
 _DOUBLE, _EXPONENT = 24, 2
+# As of `exact`, of which the compiler sees nothing: with more of them a text is doubtful.
+ITEMS, MEMBERS = 100_000, 10_000
+_DECIMALS = 300  # of a number, zeros for the most part
 _DIGITS = 18  # of any integer that fits 64 bits whatever they are
 _SHORT = 12  # bytes fit into a view
 # Bytes that mean nothing in particular within a string: printable ASCII but quotes and backslashes.
@@ -203,6 +206,8 @@ def _text(
             slot = int(used[level])
             if slot >= base[child + 1] - base[child]:
                 return _FULL, serial
+            if stack[depth, 2] == ITEMS:
+                return _DOUBTFUL, serial
             used[level] = slot + 1
             stack[depth, 2] += 1
             _clear(layout, slots, level, slot)
@@ -269,6 +274,7 @@ def _keep(
 ) -> int:
     """Go through a strange text again, so that the others need not note where members begin; returns how it ended."""
     place = _blank(content, place, end) + 1
+    kept = 0
     while True:
         place = _blank(content, place, end)
         if content[place] == ord("}"):
@@ -285,6 +291,9 @@ def _keep(
             at = unknown.used[0]
             if at == len(unknown.row):
                 return _FULL
+            if kept == MEMBERS:
+                return _DOUBTFUL
+            kept += 1
             unknown.row[at], unknown.start[at], unknown.size[at] = row, start, place - start
             unknown.used[0] = at + 1
 
@@ -580,7 +589,7 @@ def _decimal(content: Bytes, place: int, end: int, whole: int, scale: int) -> tu
     if scale > 0 and _at(content, place, end) == ord("."):
         first = place + 1
         place = _digits(content, first, end)
-        if place == first:
+        if not first < place <= first + _DECIMALS:
             return -1, 0
         for index in range(first, place):
             if decimals < scale:

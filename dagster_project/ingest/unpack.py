@@ -81,7 +81,7 @@ def records(content: Bytes, bodies: Bodies, following: int, found: Records) -> i
             key, key_at = _number(content, at, stop)
             value, value_at = _number(content, key_at + max(key, 0), stop)
             headers, at = _number(content, value_at + max(value, 0), stop)
-            if at > stop or min(key, value) < -1 or max(key, value) > _MOST or headers < 0:
+            if at > stop or min(key, value) < -1 or max(key, value) > _MOST or not 0 <= headers <= stop - at:
                 return -1 - batch
             if bodies.base[batch] + delta >= following:
                 found.offset[used] = bodies.base[batch] + delta

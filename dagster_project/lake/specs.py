@@ -38,6 +38,8 @@ MESSAGE: dict[str, pl.DataType] = {
 }
 # Correlation ids that a run tells of a batch: a log is read by people, and the rest is in the tables.
 _NAMED = 10
+# Of an id, which is whatever its producer made of it.
+_LONGEST = 128
 KEYS = (DATE_COLUMN, REGION_COLUMN)
 PARTITION: dict[str, pl.DataType] = {DATE_COLUMN: pl.Date(), REGION_COLUMN: pl.String()}
 # A run of offsets, both ends included, that have no row in Bronze; of those that had one, its table partition and the
@@ -109,7 +111,7 @@ def silver(dataset: Dataset) -> TableSpec:
 
 def named(*rows: pl.DataFrame) -> tuple[str, ...]:
     """Correlation ids of rows, a few at the most; those of the first frame before those of the next."""
-    ids = (name for frame in rows for name in frame["_correlation_id"].head(_NAMED))
+    ids = (name for frame in rows for name in frame["_correlation_id"].head(_NAMED).str.head(_LONGEST))
     return tuple(dict.fromkeys(ids))[:_NAMED]
 
 

@@ -47,7 +47,7 @@ def recover(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
     from dagster_project.ingest.decode import Decoder
 
     some = rows.with_row_index(_AT).filter(pl.col(RESCUED).is_not_null())
-    decoded = Decoder(dataset.columns).decode(some[RESCUED].cast(pl.Binary))
+    decoded = Decoder(dataset.columns, largest=dataset.topic.largest_bytes).decode(some[RESCUED].cast(pl.Binary))
     fits = decoded[ERROR].is_null()
     some, decoded = some.filter(fits), decoded.filter(fits)
     # An object has what was decoded now, unless another contract knew fields of it that this one does not.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Literal, NamedTuple
 
 import pyarrow as pa
@@ -21,6 +22,11 @@ _MAGIC = 2  # of all batches since Kafka 0.11
 _CODEC, _APPENDED, _TRANSACTIONAL, _CONTROL = 0b111, 1 << 3, 1 << 4, 1 << 5
 _CODECS = {1: "gzip", 3: "lz4", 4: "zstd"}
 _SNAPPY = 2
+# Of a batch once it is unpacked. What is not packed cannot be larger, as no larger answer is taken from a broker; so what is
+# larger has been packed for its size alone.
+LARGEST_BYTES = 128 << 20
+_PIECE_BYTES = 1 << 16  # to ask for more at a time costs more than what comes of it
+_SNAPPY_RATIO = 32  # it copies 64 bytes at most by three of its own
 _XERIAL = b"\x82SNAPPY\x00"  # the frame that Java puts around blocks of snappy; then two version numbers
 
 
@@ -98,16 +104,30 @@ class Batch(NamedTuple):
         """Whether the broker's clock counts, not the producers'."""
         return bool(self.attributes & _APPENDED)
 
-    def content(self) -> bytes | memoryview:
-        """The records, decompressed."""
-        return _decompress(self.body, self.attributes & _CODEC)
+    @property
+    def size(self) -> int:
+        """Bytes of all of it in the log."""
+        return len(self.covered) + _CHECKED
+
+    def content(self) -> bytes | memoryview | None:
+        """The records, unpacked; `None` where they are larger than any batch may be."""
+        codec = self.attributes & _CODEC
+        if codec == 0 or not self.body:
+            return self.body
+        pieces, size = list[bytes](), 0
+        for piece in _unpacked(self.body, codec):
+            pieces.append(piece)
+            size += len(piece)
+            if size > LARGEST_BYTES:
+                return None
+        return b"".join(pieces)
 
     def present(self) -> Iterable[tuple[int, int]]:
         """Runs of offsets that it has records of."""
         if self.records == self.last - self.base + 1:
             return ((self.base, self.last),)
         # Compacted: which of its offsets are left is written in the records alone.
-        deltas = _deltas(self.content(), self.records)
+        deltas = _deltas(_Reader(_unpacked(self.body, self.attributes & _CODEC)), self.records)
         return ((self.base + delta, self.base + delta) for delta in deltas)
 
 
@@ -130,47 +150,70 @@ def _batches(content: bytes) -> Iterator[Batch]:
         at = end
 
 
-def _deltas(content: bytes | memoryview, count: int) -> Iterator[int]:
+class _Reader:
+    """Bytes that come in pieces, of which no more than one is kept."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._piece = b""
+        self._next = 0  # in the piece
+        self.at = 0
+
+    def byte(self) -> int:
+        while self._next == len(self._piece):
+            self._piece, self._next = next(self._pieces), 0
+        self._next, self.at = self._next + 1, self.at + 1
+        return self._piece[self._next - 1]
+
+    def skip(self, to: int) -> None:
+        while to - self.at > len(self._piece) - self._next:
+            self.at += len(self._piece) - self._next
+            self._piece, self._next = next(self._pieces, b""), 0
+            if not self._piece:
+                return
+        self._next, self.at = self._next + to - self.at, to
+
+    def number(self) -> int:
+        """A zigzag number."""
+        value = shift = 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:  # noqa: PLR2004 the top bit says that more follows
+                return (value >> 1) ^ -(value & 1)
+            shift += 7
+
+
+def _deltas(content: _Reader, count: int) -> Iterator[int]:
     """Offsets of a batch's records, from its base."""
-    at = 0
     for _ in range(count):
-        length, at = _varint(content, at)
-        end = at + length
-        _, at = _varint(content, at + 1)  # past the attributes, the time
-        delta, _ = _varint(content, at)
-        yield delta
-        at = end
+        length = content.number()
+        end = content.at + length
+        content.skip(content.at + 1)  # the attributes
+        content.number()  # the time
+        yield content.number()
+        content.skip(end)
 
 
-def _varint(content: bytes | memoryview, at: int) -> tuple[int, int]:
-    """A zigzag number, and where the next thing begins."""
-    value = shift = 0
-    while True:
-        byte = content[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 the top bit says that more follows
-            return (value >> 1) ^ -(value & 1), at
-        shift += 7
+def _unpacked(body: memoryview, codec: int) -> Iterator[bytes]:
+    """The records in pieces, so that nobody must take all of them to know that they are too many."""
+    if codec == 0:
+        yield bytes(body)
+    elif codec == _SNAPPY:
+        yield from _snappy(bytes(body))
+    else:
+        with pa.CompressedInputStream(pa.BufferReader(body), _CODECS[codec]) as stream:
+            yield from iter(partial(stream.read, _PIECE_BYTES), b"")
 
 
-def _decompress(body: memoryview, codec: int) -> bytes | memoryview:
-    if codec == 0 or not body:
-        return body
-    if codec == _SNAPPY:
-        return _snappy(bytes(body))
-    with pa.CompressedInputStream(pa.BufferReader(body), _CODECS[codec]) as stream:
-        return stream.read()
-
-
-def _snappy(content: bytes) -> bytes:
+def _snappy(content: bytes) -> Iterator[bytes]:
     if not content.startswith(_XERIAL):
-        return _snappy_block(content)
-    stream, blocks = io.BytesIO(content), list[bytes]()
+        yield _snappy_block(content)
+        return
+    stream = io.BytesIO(content)
     stream.seek(len(_XERIAL) + 8)
     while size := stream.read(4):
-        blocks.append(_snappy_block(stream.read(int.from_bytes(size))))
-    return b"".join(blocks)
+        yield _snappy_block(stream.read(int.from_bytes(size)))
 
 
 def _snappy_block(block: bytes) -> bytes:
@@ -179,5 +222,11 @@ def _snappy_block(block: bytes) -> bytes:
     while True:
         size |= (block[at] & 0x7F) << shift
         if block[at] < 0x80:  # noqa: PLR2004 as above
+            if size > len(block) * _SNAPPY_RATIO:  # room for it would be made before anything is unpacked
+                raise KafkaError(
+                    f"a block of snappy of {len(block)} bytes says that it holds {size}",
+                    expected=f"no more than {_SNAPPY_RATIO} times as many, which is beyond what its format can do",
+                    remedy="see which producer writes it, and with what library",
+                )
             return pa.decompress(block, size, "snappy", asbytes=True)
         at, shift = at + 1, shift + 7

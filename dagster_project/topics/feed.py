@@ -21,14 +21,13 @@ from kafka.protocol.consumer import FetchRequest
 
 from dagster_project.errors import KafkaError, OffsetLossError
 from dagster_project.topics import security
+from dagster_project.topics.batches import LARGEST_BYTES
 from dagster_project.topics.client import TIMEOUT_S, admin_client, describe
 
 _TIMEOUT_MS = int(TIMEOUT_S * 1000)
 _READ_COMMITTED = 1
 # The newest version of Fetch that names topics, not their ids, and tells of aborted transactions.
 _VERSION = 11
-# The largest single answer that is taken: a batch that is larger than what was asked for comes nevertheless, whole.
-_LARGEST_BYTES = 128 << 20
 # The least share of a Kafka partition in an answer: of less, headers would be much of it.
 _SHARE_BYTES = 1 << 20
 # That a broker waits for as many bytes as were asked for.
@@ -155,7 +154,8 @@ class Feed:
 
     def _ask(self, leader: int, request: FetchRequest) -> Any:
         if self._client is None:
-            settings = {"bootstrap_servers": self._servers, "receive_message_max_bytes": _LARGEST_BYTES}
+            # A batch that is larger than what was asked for comes nevertheless, whole.
+            settings = {"bootstrap_servers": self._servers, "receive_message_max_bytes": LARGEST_BYTES}
             self._client = KafkaNetClient(**settings, **security.kafka_python())
             self._client.check_version(timeout_ms=_TIMEOUT_MS)
         self._client.await_ready(leader, timeout_ms=_TIMEOUT_MS)

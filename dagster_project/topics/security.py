@@ -33,6 +33,13 @@ _NOT_ALLOWED = {
     BrokerError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
 }
 _SILENT = {BrokerError._TIMED_OUT, BrokerError._TRANSPORT, BrokerError._ALL_BROKERS_DOWN, BrokerError.REQUEST_TIMED_OUT}
+_KAFKA_PYTHON = {
+    "security.protocol": "security_protocol",
+    "sasl.mechanism": "sasl_mechanism",
+    "sasl.username": "sasl_plain_username",
+    "sasl.password": "sasl_plain_password",
+    "ssl.ca.location": "ssl_cafile",
+}
 # Where a client met the broker and how long it had waited: of no use to who reads it.
 _AROUND = re.compile(r"^\w+://\S+: | \(after [^()]*\)$")
 
@@ -52,17 +59,8 @@ def librdkafka() -> dict[str, Any]:
 
 
 def kafka_python() -> dict[str, Any]:
-    """The same for kafka-python."""
-    variables = _variables()
-    protocol = variables.kafka_security_protocol
-    options: dict[str, Any] = {} if protocol == "PLAINTEXT" else {"security_protocol": protocol}
-    if protocol.startswith("SASL"):
-        options["sasl_mechanism"] = variables.kafka_sasl_mechanism
-        options["sasl_plain_username"] = variables.kafka_sasl_username
-        options["sasl_plain_password"] = variables.kafka_sasl_password.get_secret_value()
-    if protocol.endswith("SSL") and variables.kafka_ssl_ca_location:
-        options["ssl_cafile"] = str(variables.kafka_ssl_ca_location)
-    return options
+    """The same for kafka-python, which has other names."""
+    return {_KAFKA_PYTHON[name]: value for name, value in librdkafka().items()}
 
 
 def admin(servers: str, options: Mapping[str, Any], **more: Any) -> AdminClient:

@@ -9,6 +9,7 @@ import pytest
 
 from dagster_project.alerts import probes
 from dagster_project.errors import KafkaError
+from dagster_project.ingest.fetch import publish_offsets
 from dagster_project.ingest.horizon import horizons
 from dagster_project.outbox.publish import publish
 from dagster_project.sources.orders import Orders
@@ -105,6 +106,19 @@ def test_ingest_writes_no_letter(orders: Lake, become: Become) -> None:
     orders.ingest()
     with pytest.raises(KafkaError, match="does not allow user 'ingest' to send to topic"):
         publish(orders.dataset, storage=orders.storage, bootstrap_servers=orders.servers)
+
+
+def test_who_lacks_the_right_to_a_group_is_told_so_at_once(orders: Lake, become: Become) -> None:
+    """Within the time that any answer may take, and not only when the client library has given up."""
+    committed = {"bootstrap_servers": orders.servers, "topic": orders.dataset.topic.name}
+    group = f"lakehouse-{orders.dataset.name}"
+    become("outbox")
+    problem = publish_offsets(**committed, offsets={0: 1}, group=group)
+    assert problem is not None
+    assert f"does not allow user 'outbox' to commit offsets of consumer group '{group}'" in problem
+    assert "`lakehouse topics rights`" in problem
+    become("ingest")
+    assert publish_offsets(**committed, offsets={0: 1}, group=group) is None
 
 
 def test_a_monitor_knows_the_lag_and_says_that_it_cannot_know_the_rest(orders: Lake, become: Become) -> None:

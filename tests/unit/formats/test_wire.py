@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -70,9 +71,9 @@ def test_behind_the_header_everything_is_as_without_it(orders: Dataset) -> None:
     assert found[ERROR].null_count() < len(found)
 
 
-def test_a_schema_is_asked_for_once_and_an_unknown_one_in_each_batch(orders: Dataset) -> None:
-    shelf = Shelf({7: own_schema(orders)})
-    decoder = WireDecoder(wired(orders), shelf)
+def test_a_schema_is_asked_for_once_and_an_unknown_one_again_after_a_while(orders: Dataset) -> None:
+    shelf, now = Shelf({7: own_schema(orders)}), [100.0]
+    decoder = WireDecoder(wired(orders), shelf, clock=lambda: now[0])
     batch = pl.Series(
         [b"\x00\x00\x00\x00\x07{}", b"\x00\x00\x00\x00\x08{}", b"{}", b"\x00\x00\x00\x00\x08[]"], dtype=pl.Binary
     )
@@ -81,9 +82,51 @@ def test_a_schema_is_asked_for_once_and_an_unknown_one_in_each_batch(orders: Dat
 
     assert reasons == [[None, "schema.unknown: id 8 is not in the registry",
                         "payload.wire: no zero byte and schema id before the value", "schema.unknown: id 8 is not in the registry"]] * 2  # fmt: skip
-    assert sorted(shelf.asked) == [7, 8, 8]
+    assert sorted(shelf.asked) == [7, 8]
     shelf.schemas[8] = own_schema(orders)
+    now[0] += 9
+    assert decoder.decode(batch)[ERROR].to_list() == reasons[0]
+    now[0] += 1
     assert decoder.decode(batch)[ERROR].to_list()[1::2] == [None, "payload.object: found array"]
+    assert sorted(shelf.asked) == [7, 8, 8]
+
+
+def test_made_up_ids_by_the_thousand_are_few_requests_and_delay_nobody(orders: Dataset) -> None:
+    """What is known, and what many messages name, is decoded; the rest waits in the dead-letter queue."""
+    shelf, now = Shelf({number: own_schema(orders) for number in (7, 8, 9)}), [100.0]
+    decoder = WireDecoder(wired(orders), shelf, clock=lambda: now[0])
+    value = events(orders)[0]
+
+    def reasons(ids: range, *more: bytes) -> list[str | None]:
+        made_up = [b"\x00" + number.to_bytes(4, "big") + value for number in ids]
+        found = decoder.decode(pl.Series([*made_up, *more], dtype=pl.Binary))[ERROR].to_list()
+        return [None if reason is None else reason.split(":")[0] for reason in found]
+
+    known, new, other = (b"\x00\x00\x00\x00" + bytes([number]) + value for number in (7, 8, 9))
+    assert reasons(range(0), known) == [None]
+
+    found = reasons(range(1_000, 51_000), known, new, new, b"{}")
+
+    assert found[-4:] == [None, None, None, "payload.wire"]
+    assert Counter(found[:-4]) == {"schema.unknown": 99, "schema.flood": 49_901}
+    assert len(shelf.asked) == 101
+
+    # As long as it has not known so many, there are few requests for others; the most frequent is among them.
+    found = reasons(range(60_000, 61_000), other, other)
+    assert found[-2:] == [None, None]
+    assert Counter(found[:-2]) == {"schema.unknown": 9, "schema.flood": 991}
+    now[0] += 10
+    assert Counter(reasons(range(70_000, 71_000))) == {"schema.unknown": 100, "schema.flood": 900}
+    assert len(shelf.asked) == 211
+
+
+def test_ids_beyond_what_a_registry_has_are_not_asked_for(orders: Dataset) -> None:
+    shelf = Shelf({})
+    ids = range((1 << 31) - 1, (1 << 31) + 200)
+    payloads = [b"\x00" + number.to_bytes(4, "big") for number in ids]
+    found = WireDecoder(wired(orders), shelf).decode(pl.Series(payloads, dtype=pl.Binary))
+    assert found[ERROR].null_count() == 0
+    assert shelf.asked == [(1 << 31) - 1]
 
 
 def test_where_nobody_says_what_a_schema_is_nothing_is_poison(orders: Dataset) -> None:

@@ -84,3 +84,24 @@ def test_a_draft_of_such_a_name_writes_no_file(name: str, tmp_path: Path, monkey
 
     assert answer.exit_code != 0
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_name_that_a_message_brings_is_no_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Only regions that the contract lists have table partitions, and a date is one of the calendar."""
+    from dagster_project.ingest.bronze import place
+    from dagster_project.ingest.decode import Decoder
+    from dagster_project.ingest.fetch import Fetched
+    from tests.batches import batch
+    from tests.hostile import Record
+    from tests.unit.security.hostile import open_
+
+    folder = write_project(tmp_path_factory.mktemp("regions"), {"one.odcs.yaml": contract()})
+    (dataset,) = load_catalog(folder).datasets
+    regions = [name for name in HOSTILE if "\0" not in name]
+    dates = ["../../etc", "2026-01-02/../x", "0000-00-00", "9999-12-31T23:59:59Z", "-2026-01-01", "2026-01-02\n"]
+    events = [{"id": "a", "at": "2026-01-02T00:00:00Z", "region": region} for region in regions]
+    events += [{"id": "a", "at": at, "region": "eu"} for at in dates]
+    sent = batch([Record(place=number, content=json.dumps(event).encode()) for number, event in enumerate(events)])
+    rows = place(dataset, Fetched(messages=open_(sent).messages, next={}, caught_up=True), Decoder(dataset.columns))
+    assert rows["_kind"].unique().to_list() == [specs.POISON]
+    assert rows["region"].null_count() == rows["event_date"].null_count() == len(rows)
