@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench bench-late bench-rules bench-setup bench-skew bench-trace bench-verify bench-viewers chaos clean contracts demo dev evolve help hostile ledger lint live page peak production-test retail runbooks sbom screenshots setup test tutorial
+.PHONY: bench bench-late bench-rules bench-setup bench-shards bench-skew bench-stages bench-trace bench-verify bench-viewers chaos clean contracts demo dev evolve help hostile ledger lint live page peak production-test retail runbooks sbom scale screenshots setup test tutorial
 # Byte code makes every start after the first much faster; some CI environments switch it off.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -98,6 +98,15 @@ bench-late: setup ## One late row in 30 days of VIEWS=100000 page views a day an
 
 bench-viewers: setup ## What it costs ingest that VIEWERS=200 people watch the live page for SECONDS=60; a browser's first look
 	.venv/bin/python -m benchmarks.viewers --viewers $(or $(VIEWERS),200) --seconds $(or $(SECONDS),60)
+
+bench-shards: setup ## Bronze of EVENTS=1000000 events by one run, beside two that share the topic
+	.venv/bin/python -m benchmarks.shards --events $(or $(EVENTS),1000000)
+
+bench-stages: setup ## What each stage takes of the machine and the store, and what a commit takes the longer the more is there
+	.venv/bin/python -m benchmarks.stages
+
+scale: setup ## The tables of docs/scale.md, from what was measured, the price book and published limits
+	.venv/bin/python -m benchmarks.scale
 
 bench-setup: setup ## Install what the benchmark's peers need, once: .venv-bench, Spark's jars
 	@bash benchmarks/peers/setup.sh

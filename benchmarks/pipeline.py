@@ -53,11 +53,17 @@ class Pipeline:
     def publish(self, *, afresh: bool = False) -> float:
         """Bring Silver and Gold up to date, or compute them anew from all there is; CPU seconds that it took."""
         began = time.process_time()
+        self.refine(afresh=afresh)
+        self.compute(afresh=afresh)
+        return time.process_time() - began
+
+    def refine(self, *, afresh: bool = False) -> None:
         for _ in refine(self.dataset, storage=self.storage, keys=None, afresh=afresh):
             pass
+
+    def compute(self, *, afresh: bool = False) -> None:
         for _ in compute(self.mart, catalog=self.catalog, storage=self.storage, keys=None, afresh=afresh):
             pass
-        return time.process_time() - began
 
 
 def _tell(warning: str) -> None:

@@ -14,12 +14,12 @@ from benchmarks.peers.protocol import Drain, Task, serve
 from benchmarks.pipeline import Pipeline
 
 # Loaded in the process that runs are forked off.
-_PRELOADED = ("dagster_project.ingest.warm", "dagster_project.topics.feed")
+PRELOADED = ("dagster_project.ingest.warm", "dagster_project.topics.feed")
 _TABLES = {"bronze": "bronze/orders", "silver": "silver/orders", "gold": "gold/revenue_daily"}
 
 
 def prepare(task: Task) -> Drain:
-    for name in _PRELOADED:
+    for name in PRELOADED:
         import_module(name)
     pipeline = Pipeline.at(task.out, servers=task.servers, topic=task.topic)
 
