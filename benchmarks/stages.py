@@ -72,7 +72,7 @@ def _drained(place: Ground, events: int, show: Show) -> dict[str, Any]:
         )
     pipeline = Pipeline.at(place.home / f"lake-{events}", servers=place.servers, topic=topic)
     # What Kafka holds of it: in transactions that were aborted, too, which are read and thrown away.
-    log = sum(path.stat().st_size for path in (place.home / "kafka").rglob(f"{topic}-*/*.log"))
+    log = sum(path.stat().st_size for path in (place.home / "services").rglob(f"{topic}-*/*.log"))
     bronze = _stage(pipeline.ingest)
     silver = _stage(pipeline.refine)
     gold = _stage(pipeline.compute)

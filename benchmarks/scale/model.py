@@ -20,6 +20,8 @@ RATES = (10_000, 100_000, 1_000_000, 10_000_000)
 _COPIES, _KEPT_DAYS = 3, 30
 _TB, _GIB = 1e12, 2**30
 _FEWEST_PARTITIONS = 8
+# A round takes whole portions of rows, so what a dataset carries is met only about: a hundredth more of them, until it is.
+_MORE = 1.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +88,11 @@ def need(rate: int, figures: Figures, prices: Prices) -> Need:
     """All that a rate needs, held for a whole day."""
     mb_s = rate * figures.log_bytes.value / 1e6
     datasets = ceil(rate / carries(figures, seconds=figures.fresh_s.value))
+    while (one := _share(rate / datasets, figures)).behind_s > figures.fresh_s.value:
+        datasets = ceil(datasets * _MORE)
     each = rate / datasets
-    per_dataset = ceil(each / shard_rate(figures))
+    per_dataset = _per_dataset(each, figures)
     shards = datasets * per_dataset
-    one = day(each, figures, shards=per_dataset)
     runs = shards + datasets
     partitions = max(_FEWEST_PARTITIONS, shards, ceil(mb_s / figures.partition_mb.value))
     brokers = 3 * max(1, ceil(mb_s / figures.broker_mb.value / 3))
@@ -148,6 +151,15 @@ def need(rate: int, figures: Figures, prices: Prices) -> Need:
         platform=found.recommended,
         spark=min((one for one in deployments if one.compute.startswith("EMR")), key=lambda one: one.usd_per_day),
     )
+
+
+def _share(rate: float, figures: Figures) -> Day:
+    return day(rate, figures, shards=_per_dataset(rate, figures))
+
+
+def _per_dataset(rate: float, figures: Figures) -> int:
+    """Runs of Bronze that one dataset needs."""
+    return ceil(rate / shard_rate(figures))
 
 
 def limits(figures: Figures, prices: Prices) -> list[Limit]:

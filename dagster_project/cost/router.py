@@ -22,8 +22,8 @@ BURST_H, SUSTAINED_H = 2.0, 8.0
 # An engine that is in place stays until another one suits by this factor: figures of a week vary by less, and so does the
 # price of a cluster with one node more.
 _MARGIN = 1.25
-# Of the memory a mart may use so much before it goes to disk (`lake.sandbox`). That a byte of Parquet is so many there is an
-# assumption.
+# Of the memory a mart may use so much before it goes to disk (`lake.sandbox`). A byte of Silver's Parquet is four there
+# (benchmarks/results/stages.json), and a mart that joins or sorts holds what it makes of them, too: twice that, by assumption.
 _MEMORY = 0.4
 IN_MEMORY = 8.0
 _HOUR_S = 3600
