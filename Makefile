@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench bench-late bench-rules bench-setup bench-shards bench-skew bench-stages bench-trace bench-verify bench-viewers chaos clean contracts demo dev evolve help hostile ledger lint live page peak production-test retail runbooks sbom scale screenshots setup test tutorial
+.PHONY: bench bench-late bench-rules bench-setup bench-shards bench-skew bench-stages bench-trace bench-verify bench-viewers chaos clean contracts demo dev evolve help hostile ledger lint live page parity peak production-test retail runbooks sbom scale screenshots setup spark-setup test tutorial
 # Byte code makes every start after the first much faster; some CI environments switch it off.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -107,6 +107,12 @@ bench-stages: setup ## What each stage takes of the machine and the store, and w
 
 scale: setup ## The tables of docs/scale.md, from what was measured, the price book and published limits
 	.venv/bin/python -m benchmarks.scale
+
+spark-setup: setup ## Install PySpark, once: .venv-spark
+	@bash deploy/spark/setup.sh
+
+parity: spark-setup ## Every mart by DuckDB and by Spark, from the same input: the same tables, cell for cell
+	.venv/bin/python -m pytest tests/parity/examples.py tests/parity/marts.py tests/parity/cluster.py
 
 bench-setup: setup ## Install what the benchmark's peers need, once: .venv-bench, Spark's jars
 	@bash benchmarks/peers/setup.sh

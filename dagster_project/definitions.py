@@ -26,12 +26,13 @@ from dagster_project.checks.slo import slo_checks
 from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Catalog
 from dagster_project.cost.prices import load_prices
-from dagster_project.launcher.limits import BOUNDED, BOUNDED_ACCOUNTING
+from dagster_project.launcher.limits import BOUNDED, BOUNDED_ACCOUNTING, bounded
 from dagster_project.naming import asset_key
 from dagster_project.resources.cache import CacheResource
 from dagster_project.resources.costs import CostsResource
 from dagster_project.resources.kafka import KafkaResource
 from dagster_project.resources.lake import LakeResource
+from dagster_project.resources.spark import SparkResource
 from dagster_project.sensors.accounting import accounting_sensor, verify_job_name
 from dagster_project.sensors.alerts import alerts_sensor
 from dagster_project.sensors.bronze_changes import bronze_changes_sensor
@@ -81,7 +82,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
             - dg.AssetSelection.checks(
                 freshness[version.name], accounting[version.table], slo[version.name], *conformed
             ),
-            tags=BOUNDED | priority_tags([version]),
+            tags=bounded(by_rectangle(catalog, version)) | priority_tags([version]),
         )
         for version in versions
     }
@@ -89,7 +90,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
         mart.name: dg.define_asset_job(
             aggregate_job_name(mart),
             selection=dg.AssetSelection.assets(asset_key("gold", mart.name)) - dg.AssetSelection.checks(*conformed),
-            tags=BOUNDED | priority_tags(map(catalog.dataset, catalog.origins(mart))),
+            tags=bounded([mart]) | priority_tags(map(catalog.dataset, catalog.origins(mart))),
         )
         for mart in aggregated(catalog)
     }
@@ -141,6 +142,7 @@ def build(catalog: Catalog, settings: Settings) -> dg.Definitions:
             "lake": LakeResource(uri=settings.lake_uri),
             "cache": CacheResource(home=str(settings.home), uri=settings.lake_uri),
             "costs": CostsResource(uri=settings.lake_uri, prices=str(settings.prices or "")),
+            "spark": SparkResource(where=settings.spark),
         },
         executor=dg.in_process_executor,
     )

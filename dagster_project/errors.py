@@ -65,6 +65,10 @@ class LakeError(LakehouseError):
     """A table cannot be read or written."""
 
 
+class EngineError(LakehouseError):
+    """A job on a cluster has failed; nothing was committed."""
+
+
 class CacheError(LakehouseError):
     """The cache does not answer; readers have Gold instead."""
 

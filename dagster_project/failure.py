@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from dagster_project.errors import LakeError, LakehouseError
+from dagster_project.errors import EngineError, LakeError, LakehouseError
 
 
 @contextmanager
@@ -17,4 +17,6 @@ def explained() -> Generator[None]:
         yield
     except LakehouseError as error:
         metadata = {"found": error.found, "expected": error.expected, "to_do": error.remedy}
-        raise dg.Failure(str(error), metadata=metadata, allow_retries=isinstance(error, LakeError)) from error
+        raise dg.Failure(
+            str(error), metadata=metadata, allow_retries=isinstance(error, LakeError | EngineError)
+        ) from error

@@ -36,6 +36,7 @@ class Settings:
             `lakehouse up` started.
         prices: `LAKEHOUSE_PRICES`, a price book of its own; none means list prices.
         engine: `LAKEHOUSE_ENGINE`, where the router puts Silver and the marts; `auto` is by what was measured.
+        spark: `LAKEHOUSE_SPARK`, where marts with `engine: spark` are computed; empty means nowhere.
         profile: `LAKEHOUSE_PROFILE`. Nobody asks for it but who starts services or configures Dagster's instance.
     """
 
@@ -47,6 +48,7 @@ class Settings:
     redis_url: str = field(default="", repr=False)
     prices: Path | None = None
     engine: str = "auto"
+    spark: str = ""
     profile: Profile = "local"
 
     @property
@@ -85,6 +87,7 @@ class Settings:
             redis_url=variables.redis_url.get_secret_value(),
             prices=variables.lakehouse_prices,
             engine=variables.lakehouse_engine,
+            spark=variables.lakehouse_spark,
             profile=variables.lakehouse_profile,
         )
 

@@ -7,8 +7,9 @@ table partition.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -20,15 +21,17 @@ from dagster_project.assets.jobs import catch_up_job_name, home
 from dagster_project.assets.priority import priority_tags, seconds_of
 from dagster_project.assets.silver import run_silver
 from dagster_project.checks import silver as checks
-from dagster_project.contract.model import Catalog, Dataset
+from dagster_project.contract.model import Catalog, Dataset, Mart
 from dagster_project.cost.recorder import Recorder
 from dagster_project.failure import explained
 from dagster_project.lake import specs
-from dagster_project.launcher.limits import BOUNDED
+from dagster_project.launcher.limits import bounded
 from dagster_project.naming import asset_key
+from dagster_project.refine.engine import Engine
 from dagster_project.refine.silver import Refined
 from dagster_project.resources.cache import CacheResource
 from dagster_project.resources.lake import LakeResource
+from dagster_project.resources.spark import SparkResource
 from dagster_project.telemetry.run import run
 
 # How often it looks for more. To look costs one request to the store, and latency is half of this in the mean.
@@ -49,13 +52,19 @@ def catch_up_job(dataset: Dataset, *, catalog: Catalog, home: Path) -> dg.JobDef
 
     @dg.op(name=f"catch_up_{dataset.table}_tables", retry_policy=RETRIES, pool=f"silver_{dataset.table}")
     def tables(
-        context: dg.OpExecutionContext, lake: LakeResource, cache: CacheResource, costs: dg.ResourceParam[Recorder]
+        context: dg.OpExecutionContext,
+        lake: LakeResource,
+        cache: CacheResource,
+        costs: dg.ResourceParam[Recorder],
+        spark: SparkResource,
     ) -> None:
         untold: list[_Round] = []
         marts: dict[str, Outcome] = {}
         told = time.monotonic()
         with explained(), run(context.run.run_id, asset=f"catch_up/{dataset.table}", home=home):
-            for done in _rounds(dataset, catalog, lake, cache, costs, seconds=seconds_of(context.run, RUN_SECONDS)):
+            seconds = seconds_of(context.run, RUN_SECONDS)
+            engine = partial(spark.engine, storage=lake.storage(), context=context)
+            for done in _rounds(dataset, catalog, lake, cache, costs, engine=engine, seconds=seconds):
                 untold.append(done)
                 marts = done.marts
                 # Told after the tables are current: readers need not wait for the UI.
@@ -72,7 +81,7 @@ def catch_up_job(dataset: Dataset, *, catalog: Catalog, home: Path) -> dg.JobDef
     @dg.job(
         name=catch_up_job_name(dataset),
         description=f"Brings Silver and the marts that come from {dataset.table} alone up to date.",
-        tags=BOUNDED | priority_tags([dataset]),
+        tags=bounded(_own(catalog, dataset)) | priority_tags([dataset]),
     )
     def catch_up() -> None:
         tables()
@@ -80,11 +89,23 @@ def catch_up_job(dataset: Dataset, *, catalog: Catalog, home: Path) -> dg.JobDef
     return catch_up
 
 
+def _own(catalog: Catalog, dataset: Dataset) -> list[Mart]:
+    """The marts that are brought up to date with a dataset."""
+    return [mart for mart in catalog.marts if home(catalog, mart) == dataset]
+
+
 def _rounds(
-    dataset: Dataset, catalog: Catalog, lake: LakeResource, cache: CacheResource, costs: Recorder, *, seconds: float
+    dataset: Dataset,
+    catalog: Catalog,
+    lake: LakeResource,
+    cache: CacheResource,
+    costs: Recorder,
+    *,
+    engine: Callable[[Mart], Engine],
+    seconds: float,
 ) -> Iterator[_Round]:
     """Bring everything up to date whenever Bronze has moved, until it rests or the time of a run is over."""
-    marts = [mart for mart in catalog.marts if home(catalog, mart) == dataset]
+    marts = _own(catalog, dataset)
     active = began = time.monotonic()
     bronze = lake.find(specs.bronze(dataset))[f"bronze/{dataset.name}"]
     seen = -1
@@ -97,7 +118,10 @@ def _rounds(
             continue
         seen = bronze.version
         silver, commits = run_silver(dataset, lake, costs, keys=None, afresh=False)
-        computed = {mart.name: run_gold(mart, catalog, lake, cache, costs, keys=None, afresh=False) for mart in marts}
+        computed = {
+            mart.name: run_gold(mart, catalog, lake, cache, costs, engine=engine(mart), keys=None, afresh=False)
+            for mart in marts
+        }
         yield _Round(silver=silver, commits=commits, marts=computed)
         active = time.monotonic()
 

@@ -28,16 +28,19 @@ from dagster_project.lake.keys import Key, in_words
 from dagster_project.lake.table import Table
 from dagster_project.naming import asset_key
 from dagster_project.refine.audit import RefusedError, held, severities
+from dagster_project.refine.engine import Engine
 from dagster_project.refine.gold import Computed, compute
 from dagster_project.refine.reach import computed
 from dagster_project.resources.cache import CacheResource
 from dagster_project.resources.lake import LakeResource
+from dagster_project.resources.spark import SparkResource
 from dagster_project.telemetry.run import run
 
 
 def gold_asset(mart: Mart, *, catalog: Catalog, uri: str, home: Path) -> dg.AssetsDefinition:
     """Runs the mart's SQL for the chosen table partitions, or for all that are older than their input."""
-    arguments = common(mart, layer="gold", uri=uri, kinds={"deltalake", "duckdb", "gold"})
+    kind = "spark" if mart.engine == "spark" else "duckdb"
+    arguments = common(mart, layer="gold", uri=uri, kinds={"deltalake", kind, "gold"})
     arguments["metadata"] |= {"sql": dg.MetadataValue.md(f"```sql\n{mart.sql}\n```")}
 
     @dg.asset(
@@ -53,10 +56,14 @@ def gold_asset(mart: Mart, *, catalog: Catalog, uri: str, home: Path) -> dg.Asse
         lake: LakeResource,
         cache: CacheResource,
         costs: dg.ResourceParam[Recorder],
+        spark: SparkResource,
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         with explained(), run(context.run.run_id, asset=f"gold/{mart.name}", home=home):
             afresh = by_hand(context, whole=not mart.partitioned_by)
-            outcome = run_gold(mart, catalog, lake, cache, costs, keys=chosen_keys(context), afresh=afresh)
+            engine = spark.engine(mart, storage=lake.storage(), context=context)
+            outcome = run_gold(
+                mart, catalog, lake, cache, costs, engine=engine, keys=chosen_keys(context), afresh=afresh
+            )
         asked = chosen_keys(context) or []
         if outcome.held.intersection(asked):
             # Dagster would materialize every partition that the run was asked for.
@@ -78,12 +85,13 @@ def run_gold(
     cache: CacheResource,
     costs: Recorder,
     *,
+    engine: Engine,
     keys: Iterable[Key] | None,
     afresh: bool,
 ) -> Outcome:
     """Compute and publish, and say what was done in the words of the UI; what is refused is told of, and not raised yet."""
     with costs.of(f"gold/{mart.name}", *sorted(catalog.origins(mart))) as spent:
-        outcome = _computed(mart, catalog, lake, cache, costs, keys=keys, afresh=afresh)
+        outcome = _computed(mart, catalog, lake, cache, costs, engine=engine, keys=keys, afresh=afresh)
         spent.events += outcome.metadata["rows_read"]
         spent.failed |= outcome.refused is not None
     return with_cost(outcome, costs, spent)
@@ -96,6 +104,7 @@ def _computed(
     cache: CacheResource,
     costs: Recorder,
     *,
+    engine: Engine,
     keys: Iterable[Key] | None,
     afresh: bool,
 ) -> Outcome:
@@ -104,7 +113,7 @@ def _computed(
     served = "not served" if mart.serve is None else "as before"
     table = _newest(mart, lake)
     try:
-        for commit in compute(mart, catalog=catalog, storage=lake.storage(), keys=keys, afresh=afresh):
+        for commit in compute(mart, catalog=catalog, storage=lake.storage(), keys=keys, afresh=afresh, engine=engine):
             commits.append(commit)
             if (table := _newest(mart, lake)) is not None and mart.serve is not None:
                 with costs.of(f"serving/{mart.name}", *sorted(catalog.origins(mart))):
@@ -129,6 +138,7 @@ def _computed(
         "input_versions": dg.MetadataValue.json(commits[-1].inputs if commits else {}),
         "delta_version": -1 if table is None else table.version,
         "cache": served,
+        "engine": mart.engine,
         "dagster/column_lineage": gold_lineage(mart, catalog),
     }
     cursors = {} if table is None else table.cursors()

@@ -23,9 +23,9 @@ _PLATFORM = {
     "_batch_id": "BIGINT",
     "_rescued": "VARCHAR",
     "_late_us": "BIGINT",
-    "_deleted": "BOOLEAN",
-    "_version_time": "TIMESTAMPTZ",
 }
+# Beside these, of a dataset that keeps its history.
+_HISTORY = {"_deleted": "BOOLEAN", "_version_time": "TIMESTAMPTZ"}
 
 
 def origins(mart: Mart, catalog: Catalog) -> dict[str, list[Origin]]:
@@ -37,12 +37,7 @@ def origins(mart: Mart, catalog: Catalog) -> dict[str, list[Origin]]:
     from sqlglot.expressions import Table
     from sqlglot.lineage import lineage
 
-    tables: dict[str, dict[str, dict[str, str]]] = {
-        "silver": {name: _silver(name, catalog) for name in mart.datasets},
-        "gold": {name: _types(catalog.mart(name).columns) for name in mart.marts},
-        "lake": {"watermarks": _WATERMARKS},
-    }
-    schema: dict[str, object] = {layer: own for layer, own in tables.items() if own}
+    schema = sql_schema(mart, catalog)
     found: dict[str, list[Origin]] = {}
     for column in mart.columns:
         leaves = lineage(column.name, mart.sql, dialect="duckdb", schema=schema).walk()
@@ -57,19 +52,31 @@ def origins(mart: Mart, catalog: Catalog) -> dict[str, list[Origin]]:
     return found
 
 
+def sql_schema(mart: Mart, catalog: Catalog) -> dict[str, object]:
+    """By layer, table and column, the types of DuckDB that a mart's SQL sees."""
+    tables: dict[str, dict[str, dict[str, str]]] = {
+        "silver": {name: _silver(name, catalog) for name in mart.datasets},
+        "gold": {name: _types(catalog.mart(name).columns) for name in mart.marts},
+        "lake": {"watermarks": _WATERMARKS},
+    }
+    return {layer: own for layer, own in tables.items() if own}
+
+
 def _types(columns: Iterable[Column]) -> dict[str, str]:
     return {column.name: duckdb_type(column.type) for column in columns}
 
 
 def _silver(name: str, catalog: Catalog) -> dict[str, str]:
     """As readers have them: columns of both versions, and of what was renamed both names."""
+    versions = catalog.versions(name)
     return {
         DATE_COLUMN: "DATE",
         REGION_COLUMN: "VARCHAR",
         **_PLATFORM,
+        **(_HISTORY if any(version.write_mode == "history" for version in versions) else {}),
         **{
             column_name: duckdb_type(column.type)
-            for version in catalog.versions(name)
+            for version in versions
             for column in version.published
             for column_name in filter(None, (column.renamed_from, column.name))
         },

@@ -12,6 +12,7 @@ from dagster_project.contract.dtypes import describe
 from dagster_project.contract.mart import compile_mart
 from dagster_project.contract.mart_inputs import names_of
 from dagster_project.contract.model import Catalog, Dataset, Mart
+from dagster_project.contract.spark_sql import spark_problems
 from dagster_project.contract.versions import release_problems
 from dagster_project.errors import ContractError
 
@@ -40,11 +41,12 @@ def load_catalog(folder: Path) -> Catalog:
             for document in documents["table"]
             if (found := list(dangling(marts[_name(document)], marts)))
         ]
-    if problems:
-        raise ContractError("\n".join(problems), remedy="mend the contracts named above, then run the command again")
-    return Catalog(
+    catalog = Catalog(
         datasets=tuple(datasets.values()), marts=tuple(marts.values()), successors=tuple(successors.values())
     )
+    if problems := problems or list(spark_problems(catalog)):
+        raise ContractError("\n".join(problems), remedy="mend the contracts named above, then run the command again")
+    return catalog
 
 
 def _datasets(documents: Sequence[Document], problems: list[str]) -> tuple[dict[str, Dataset], dict[str, Dataset]]:

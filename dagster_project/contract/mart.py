@@ -10,13 +10,14 @@ from typing import Any
 from dagster_project.contract.compiler import Compiler
 from dagster_project.contract.conformed import OPTION, compile_conformed
 from dagster_project.contract.document import Document, Steps
+from dagster_project.contract.engine import ENGINE, compile_engine
 from dagster_project.contract.mart_inputs import Found, compile_inputs
 from dagster_project.contract.model import DATE_COLUMN, REGION_COLUMN, Column, Dataset, Mart
 from dagster_project.contract.protection import refuse_protection
 from dagster_project.contract.publishing import PUBLISHING, compile_publishing
 from dagster_project.contract.serve import SERVE, compile_serve
 
-_MART = ("inputs", "partitionedBy", "validity", "window", OPTION, *PUBLISHING, SERVE)
+_MART = ("inputs", "partitionedBy", "validity", "window", OPTION, *PUBLISHING, SERVE, ENGINE)
 _LAYOUTS = ((DATE_COLUMN, REGION_COLUMN), (DATE_COLUMN,), ())
 _BASE: Steps = ("schema", 0, "customProperties")
 
@@ -65,6 +66,7 @@ def compile_mart(document: Document, *, datasets: Mapping[str, Dataset], marts: 
         window=_window(compiler, options, partitioned_by, found),
         conformed=compile_conformed(compiler, options),
         serve=compile_serve(compiler, options, by_default=kpis, freshness=freshness),
+        engine=compile_engine(compiler, options),
         **publishing,
     )
     compiler.finish()

@@ -23,6 +23,8 @@ Protection = Literal["", "pseudonymise", "drop"]
 Beyond = Literal["keep", "quarantine"]
 # Who goes first where there is not enough of the machine for all.
 Priority = Literal["low", "normal", "high"]
+# Where a table is computed: in the run's own process, or by a job on a Spark cluster.
+Engine = Literal["local", "spark"]
 
 # Of a message that is decoded, where the contract does not say: four times what brokers take where nobody says. A message of
 # which each byte is a value takes a few dozen times its size while it is decoded.
@@ -367,6 +369,7 @@ class Mart:
         append_only: rows that were published stay, unchanged.
         rules: what is measured of staged rows before they are published.
         serve: what the cache has of it; `None`: nothing.
+        engine: what computes it.
     """
 
     name: str
@@ -391,11 +394,17 @@ class Mart:
     append_only: bool = False
     rules: tuple[TableRule, ...] = ()
     serve: Serve | None = None
+    engine: Engine = "local"
 
     @property
     def datasets(self) -> tuple[str, ...]:
         """Names of the datasets among its inputs."""
         return tuple(item.name for item in self.inputs if item.kind == "dataset")
+
+    @property
+    def reads_beside(self) -> bool:
+        """Whether a day of it is computed from the days before or after, too."""
+        return any(item.before_days or item.after_days for item in self.inputs)
 
     @property
     def marts(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from deltalake.transaction import AddAction, RemoveAction
 
 # What a path may hold as it is; the rest is escaped, as the protocol asks and as delta-rs does.
-_PLAIN = "/:+&=,()@!'~"
+PLAIN = "/:+&=,()@!'~"
 
 
 def spelled(
@@ -43,7 +43,7 @@ def spelled(
 def _file(action: AddAction | RemoveAction) -> dict[str, Any]:
     if isinstance(action, AddAction):
         added = {
-            "path": quote(action.path, safe=_PLAIN),
+            "path": quote(action.path, safe=PLAIN),
             "partitionValues": action.partition_values,
             "size": action.size,
             "modificationTime": action.modification_time,

@@ -18,7 +18,7 @@ import polars as pl
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from deltalake.table import ProtocolVersions
-from deltalake.transaction import RemoveAction
+from deltalake.transaction import AddAction, RemoveAction
 
 from dagster_project.errors import LakeError, OvertakenError, StaleCursorError
 from dagster_project.lake import meter
@@ -322,6 +322,7 @@ class Table:
         cursors: Mapping[str, int],
         rising: Mapping[str, int] | None = None,
         marks: Iterable[str] = (),
+        files: Iterable[AddAction] = (),
         remove: pl.DataFrame | None = None,
         metadata: Mapping[str, Any] | None = None,
         data_change: bool = True,
@@ -333,6 +334,7 @@ class Table:
                 two are held at a time.
             rising: cursors that writers share, each of which moves them on: to values beyond those that this handle has read.
             marks: cursors that get the version which this commit becomes.
+            files: that somebody else has written below the table, and no commit has added yet.
             remove: files to take out, rows of `files()`.
             metadata: goes into the commit for people to read; nothing depends on it.
             data_change: whether the rows differ from those that are removed; false where only files are laid out anew.
@@ -361,7 +363,7 @@ class Table:
         if self.spec.many_writers and remove is not None and not remove.is_empty():
             cursors = {**cursors, _REMOVALS: self.version}
         commit_id = uuid.uuid4().hex
-        actions = [*adds, *self._removals(remove, data_change=data_change)]
+        actions = [*adds, *files, *self._removals(remove, data_change=data_change)]
         named = tuple(marks)
         told = {"run_id": self._storage.run_id} if self._storage.run_id else {}
         if text := traceparent():

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
+from deltalake.transaction import AddAction
 
 from dagster_project.contract.model import DATE_COLUMN, Catalog, Mart
 from dagster_project.lake import specs
@@ -15,6 +16,7 @@ from dagster_project.lake.table import Table, traces
 from dagster_project.quality.audit import Finding
 from dagster_project.refine.audit import Verdict, audited
 from dagster_project.refine.cursors import cursor_keys, cursor_name, judged
+from dagster_project.refine.engine import Engine, Rows, Work
 from dagster_project.refine.inputs import Inputs
 from dagster_project.refine.parts import differing, files_of, parts, published, rows_of
 from dagster_project.refine.plan import still_planned, within
@@ -51,14 +53,35 @@ class Computed:
     warnings: Mapping[Key, Sequence[Finding]] = field(default_factory=dict)
 
 
+class LocalEngine:
+    """DuckDB in this process, over a bounded number of rows at a time."""
+
+    def compute(self, inputs: Inputs, gold: Table, keys: Sequence[Key]) -> Work:  # noqa: ARG002 it writes nothing ahead
+        def rows(portion: Sequence[Key]) -> Rows:
+            frame, read = evaluate(inputs, portion)
+            return Rows(frame=frame, read=read)
+
+        return Work(portions=list(portions(keys, inputs)), rows=rows)
+
+
+_LOCAL = LocalEngine()
+
+
 def compute(
-    mart: Mart, *, catalog: Catalog, storage: Storage, keys: Iterable[Key] | None, afresh: bool = False
+    mart: Mart,
+    *,
+    catalog: Catalog,
+    storage: Storage,
+    keys: Iterable[Key] | None,
+    afresh: bool = False,
+    engine: Engine = _LOCAL,
 ) -> Iterator[Computed]:
     """Recompute table partitions of a mart from the newest Silver and Gold; yields after each commit.
 
     Args:
         keys: table partitions to look at; `None` means all.
         afresh: recompute all of them, not only those older than their input.
+        engine: what computes the rows; all else is the same whichever does, so they may take turns.
 
     Raises:
         ContractError: the SQL fails, or yields other columns than the contract says.
@@ -73,20 +96,21 @@ def compute(
     inputs = Inputs.find(mart, catalog=catalog, storage=storage)
     planned = dict(gold.cursors())
     pending = everything(inputs, gold) if afresh else stale(mart, inputs.tables, judged(planned), catalog=catalog)
-    todo = list(portions(within(pending, keys), inputs))
-    if mart.consistency == "cp" and len(todo) > 1:
+    work = engine.compute(inputs, gold, within(pending, keys))
+    if mart.consistency == "cp" and len(work.portions) > 1:
         # More than one commit: all of the batch is measured before any of it is published.
-        for portion in todo:
-            _staged(inputs, gold, portion)
-    for portion in todo:
+        for portion in work.portions:
+            _staged(inputs, work, gold, portion)
+    for portion in work.portions:
         for prefix in [*map(source, inputs.found()), SQL]:
             still_planned(gold, cursor_keys(planned, prefix), cursor_keys(gold.cursors(), prefix), portion)
-        staged = _staged(inputs, gold, portion)
+        staged = _staged(inputs, work, gold, portion)
         before, rows, verdict = staged.before, staged.rows, staged.verdict
         other = differing(mart, verdict.published, before, rows)
         with span("gold.commit", mart=mart.name) as committing:
             version = gold.commit(
-                rows_of(mart, rows, other),
+                rows_of(mart, rows, other if staged.files is None else ()),
+                files=[file for key in other for file in (staged.files or {}).get(key, ())],
                 remove=files_of(gold, other),
                 cursors=verdict.cursors(_cursors(inputs, portion, gold.cursors()), gold.cursors()),
                 marks=_marks(mart, other, before, rows),
@@ -128,6 +152,7 @@ class _Staged:
     """Rows as computed, as they are published, and what may be; `read` is of how many rows; and how long it took."""
 
     rows: pl.DataFrame
+    files: dict[Key, list[AddAction]] | None
     before: pl.DataFrame
     verdict: Verdict
     read: int
@@ -135,16 +160,23 @@ class _Staged:
     gate_s: float
 
 
-def _staged(inputs: Inputs, gold: Table, keys: Sequence[Key]) -> _Staged:
+def _staged(inputs: Inputs, work: Work, gold: Table, keys: Sequence[Key]) -> _Staged:
     mart = inputs.mart
     with span("gold.recompute", follows=traces(*inputs.found()), mart=mart.name, partitions=len(keys)) as computing:
-        rows, read = evaluate(inputs, keys)
+        computed = work.rows(keys)
+        rows, read = computed.frame, computed.read
         before = published(gold, keys)
         computing.note(rows_in=read, rows_out=len(rows))
     with span("gold.gate", mart=mart.name) as judging:
         verdict = audited(mart, rows, keys, read=lambda some: inputs.read(some)[0], before=before)
     return _Staged(
-        rows=rows, before=before, verdict=verdict, read=read, compute_s=computing.seconds, gate_s=judging.seconds
+        rows=rows,
+        files=computed.files,
+        before=before,
+        verdict=verdict,
+        read=read,
+        compute_s=computing.seconds,
+        gate_s=judging.seconds,
     )
 
 
@@ -166,24 +198,40 @@ def evaluate(inputs: Inputs, keys: Sequence[Key]) -> tuple[pl.DataFrame, int]:
         ContractError: as of `compute`.
     """
     mart = inputs.mart
-    beside = any(item.before_days or item.after_days for item in mart.inputs)
-    groups = [[key for key in keys if key.date == date] for date in sorted({key.date for key in keys}, key=str)]
     found: list[pl.DataFrame] = []
     read = 0
-    for group in groups if beside else [list(keys)]:
+    for group in alone(mart, keys):
         frames, count = inputs.read(group)
         rows = run_sql(mart, frames)
-        if beside:
+        if mart.reads_beside:
             rows = rows.filter(pl.col(DATE_COLUMN) == group[0].date)
-        if strays := [key for key in parts(mart, rows) if key not in set(group)]:
-            raise refuse(
-                mart,
-                f"yields rows of {strays[0]}, which no input row belongs to",
-                "rows of the inputs' own table partitions",
-            )
+        refuse_strays(mart, parts(mart, rows), group)
         found.append(rows)
         read += count
     return pl.concat(found).sort(mart.merge_key), read
+
+
+def alone(mart: Mart, keys: Sequence[Key]) -> list[list[Key]]:
+    """Table partitions that the SQL is run for at once: one day, where it reads the days beside, else all."""
+    if not mart.reads_beside:
+        return [list(keys)]
+    return [[key for key in keys if key.date == date] for date in sorted({key.date for key in keys}, key=str)]
+
+
+def refuse_strays(mart: Mart, found: Iterable[Key], keys: Sequence[Key]) -> None:
+    """Rows are only of the table partitions that are computed.
+
+    Raises:
+        ContractError: there are others.
+    """
+    wanted = set(keys)
+    for key in found:
+        if key not in wanted:
+            raise refuse(
+                mart,
+                f"yields rows of {key}, which no input row belongs to",
+                "rows of the inputs' own table partitions",
+            )
 
 
 def portions(keys: Sequence[Key], inputs: Inputs) -> Iterator[list[Key]]:

@@ -62,6 +62,15 @@ def run_sql(mart: Mart, inputs: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
             ) from error
         finally:
             connection.execute("ROLLBACK")
+    return held_to_contract(mart, result)
+
+
+def held_to_contract(mart: Mart, result: pl.DataFrame) -> pl.DataFrame:
+    """What SQL has yielded, in the contract's order and types, and the order of the key.
+
+    Raises:
+        ContractError: its columns are not the contract's, a required value is null, or a key is there twice.
+    """
     wanted = polars_schema(mart.columns)
     if set(result.columns) != set(wanted):
         raise refuse(mart, f"yields {', '.join(result.columns)}", f"the contract's columns: {', '.join(wanted)}")

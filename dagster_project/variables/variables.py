@@ -144,6 +144,11 @@ class Variables(BaseSettings):
     lakehouse_engine: Literal["auto", "local", "spark", "glue", "emr"] = Field(
         "auto", description="where `lakehouse cost route` puts Silver and the marts: `auto` is by what was measured"
     )
+    lakehouse_spark: str = Field(
+        "",
+        description="where marts with `engine: spark` are computed: a master as spark-submit knows it, "
+        "`emr-serverless://<application>?role=<arn>` or `glue://<job>`",
+    )
     lakehouse_dashboard_token: SecretStr = Field(
         _NO_SECRET, description="what viewers of the live page must have; required where others can reach it"
     )

@@ -1,0 +1,140 @@
+"""A mart that its contract gives to Spark, launched by Dagster Pipes on a standalone cluster of one master and two workers.
+
+make parity
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import psutil
+import pytest
+
+from dagster_project.assets.partitions import partition_name
+from dagster_project.contract.loader import load_catalog
+from dagster_project.contract.model import Catalog
+from dagster_project.definitions import build
+from dagster_project.lake.keys import Key
+from dagster_project.lake.vacuum import vacuum
+from dagster_project.settings import REPOSITORY, Settings
+from tests.parity.standalone import Cluster, standalone
+from tests.unit.lakes import CONTRACT, EPOCH, MART, SQL, Lake, reading, write_project
+
+_SPARK = MART.replace("{property: inputs,", "{property: engine, value: spark}\n      - {property: inputs,")
+_EU = Key(EPOCH.date(), "eu")
+# On a busy machine a job takes a minute.
+_PATIENCE_S = 240.0
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Cluster]:
+    with standalone(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    files = {"readings.odcs.yaml": CONTRACT, "levels.odcs.yaml": _SPARK, "levels.sql": SQL}
+    return load_catalog(write_project(tmp_path_factory.mktemp("contracts"), files))
+
+
+@pytest.fixture
+def lake(tmp_path: Path, catalog: Catalog) -> Lake:
+    lake = Lake.at(tmp_path / "lake", catalog=catalog)
+    lake.arrive(reading(0, "a", level=1), reading(1, "b", level=2), reading(2, "c", region="us", level=5))
+    lake.refine()
+    return lake
+
+
+@pytest.fixture
+def run(
+    lake: Lake, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Generator[Callable[[], dg.ExecuteInProcessResult]]:
+    """Runs Silver and the mart of one table partition, as the sensor would have it."""
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings(
+        home=tmp_path, project=REPOSITORY, lake_uri=lake.storage.uri, bootstrap_servers="", spark=cluster.master
+    )
+    job = build(lake.catalog, settings).resolve_job_def("refine_readings")
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield lambda: job.execute_in_process(instance=instance, partition_key=partition_name(_EU), raise_on_error=False)
+
+
+def totals(lake: Lake) -> list[tuple[object, ...]]:
+    rows = lake.gold.rows().select("region", "readings", "total").collect()
+    return sorted(rows.rows())
+
+
+@pytest.mark.timeout(900)
+def test_the_run_computes_on_the_cluster_and_tells_of_it(
+    lake: Lake, run: Callable[[], dg.ExecuteInProcessResult]
+) -> None:
+    done = run()
+    assert done.success
+    assert totals(lake) == [("eu", 2, 3)]
+    (told,) = done.asset_materializations_for_node("gold__levels")
+    assert told.metadata["engine"].value == "spark"
+    # The files are the job's own, below the table.
+    assert lake.gold.files()["path"].str.starts_with("spark-").all()
+    version = lake.gold.version
+    assert run().success, "what is computed again by hand"
+    assert totals(lake) == [("eu", 2, 3)]
+    assert lake.gold.files()["path"].str.starts_with("spark-").all()
+    assert lake.gold.version == version + 1, "only what it was computed from"
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("victim", ["driver", "executor"])
+def test_a_process_that_is_killed_amid_a_job_changes_nothing_of_the_result(
+    victim: str, lake: Lake, run: Callable[[], dg.ExecuteInProcessResult], cluster: Cluster
+) -> None:
+    killed = threading.Event()
+
+    def kill() -> None:
+        deadline = time.monotonic() + _PATIENCE_S
+        gold = Path(lake.storage.uri) / "gold" / "levels"
+        while time.monotonic() < deadline and not killed.is_set():
+            if any(gold.glob("spark-*/0/_temporary")):  # it writes
+                for process in _victims(victim, cluster):
+                    process.kill()
+                    killed.set()
+            time.sleep(0.01)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    done = run()
+    killer.join()
+    assert killed.is_set()
+    assert done.success, "a driver's job is launched again, and an executor's work given to another"
+    assert totals(lake) == [("eu", 2, 3)]
+    assert len(lake.gold.files()) == 1
+    left = set(vacuum(lake.gold, kept_hours=0, rehearse=True))
+    assert not left & set(lake.gold.files()["path"])
+    folders = {path.partition("/")[0] for path in left}
+    assert len(folders) == (2 if victim == "driver" else 1), "what it had written is for the vacuum, orders included"
+
+
+def _victims(victim: str, cluster: Cluster) -> list[psutil.Process]:
+    if victim == "executor":
+        found = [child for worker in cluster.workers for child in psutil.Process(worker.pid).children(recursive=True)]
+        return [process for process in found if "CoarseGrainedExecutorBackend" in " ".join(process.cmdline())][:1]
+    found = psutil.Process().children(recursive=True)
+    return [process for process in found if "SparkSubmit" in " ".join(process.cmdline())]
+
+
+def test_a_mart_for_spark_says_what_is_missing_where_there_is_no_cluster(lake: Lake, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, project=REPOSITORY, lake_uri=lake.storage.uri, bootstrap_servers="")
+    job = build(lake.catalog, settings).resolve_job_def("refine_readings")
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = job.execute_in_process(instance=instance, partition_key=partition_name(_EU), raise_on_error=False)
+    assert not done.success
+    (failure,) = done.failure_data_for_node("gold__levels").error.message.splitlines()[:1]  # pyright: ignore[reportOptionalMemberAccess]
+    assert "LAKEHOUSE_SPARK is not set" in failure
+    assert isinstance(lake.gold.rows(), pl.LazyFrame)
+    assert lake.gold.rows().collect().is_empty()
