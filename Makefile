@@ -112,7 +112,7 @@ spark-setup: setup ## Install PySpark, once: .venv-spark
 	@bash deploy/spark/setup.sh
 
 parity: spark-setup ## Every mart by DuckDB and by Spark, from the same input: the same tables, cell for cell
-	.venv/bin/python -m pytest tests/parity/examples.py tests/parity/marts.py tests/parity/cluster.py
+	.venv/bin/python -m pytest tests/parity/examples.py tests/parity/marts.py tests/parity/cluster.py tests/parity/aws.py
 
 bench-setup: setup ## Install what the benchmark's peers need, once: .venv-bench, Spark's jars
 	@bash benchmarks/peers/setup.sh

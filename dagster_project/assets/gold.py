@@ -91,6 +91,7 @@ def run_gold(
 ) -> Outcome:
     """Compute and publish, and say what was done in the words of the UI; what is refused is told of, and not raised yet."""
     with costs.of(f"gold/{mart.name}", *sorted(catalog.origins(mart))) as spent:
+        spent.engine = engine.name
         outcome = _computed(mart, catalog, lake, cache, costs, engine=engine, keys=keys, afresh=afresh)
         spent.events += outcome.metadata["rows_read"]
         spent.failed |= outcome.refused is not None
@@ -138,7 +139,8 @@ def _computed(
         "input_versions": dg.MetadataValue.json(commits[-1].inputs if commits else {}),
         "delta_version": -1 if table is None else table.version,
         "cache": served,
-        "engine": mart.engine,
+        "engine": engine.name,
+        **{f"{engine.name}/{name}": value for name, value in (commits[-1].told if commits else {}).items()},
         "dagster/column_lineage": gold_lineage(mart, catalog),
     }
     cursors = {} if table is None else table.cursors()

@@ -18,10 +18,14 @@ def to_spark(mart: Mart, catalog: Catalog) -> str:
     # Take a third of a second to import, and few processes need them.
     from sqlglot.errors import SqlglotError
 
-    from dagster_project.contract.translation import UntranslatableError, translate
+    from dagster_project.contract.portable import UntranslatableError
+    from dagster_project.contract.salting import Hot
+    from dagster_project.contract.translation import translate
 
+    datasets = map(catalog.dataset, mart.datasets)
+    hot = {f"silver.{one.name}": Hot(keys=one.hot_keys, row=one.merge_key) for one in datasets if one.hot_keys}
     try:
-        return translate(mart.sql, sql_schema(mart, catalog))
+        return translate(mart.sql, sql_schema(mart, catalog), hot)
     except (SqlglotError, UntranslatableError) as error:
         raise ContractError(
             f"mart {mart.name}: engine: spark, and its SQL {error}",

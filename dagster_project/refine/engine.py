@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import polars as pl
 from deltalake.transaction import AddAction
@@ -32,14 +32,22 @@ class Rows:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What is to be published, in portions of one commit each, and the way to their rows, which may be gone more than once."""
+    """What is to be published, in portions of one commit each, and the way to their rows, which may be gone more than once.
+
+    Attributes:
+        told: of the work, for people.
+    """
 
     portions: Sequence[Sequence[Key]]
     rows: Callable[[Sequence[Key]], Rows]
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Engine(Protocol):
-    """Computes a mart."""
+    """Computes a mart; what it costs goes by its name."""
+
+    @property
+    def name(self) -> str: ...
 
     def compute(self, inputs: Inputs, gold: Table, keys: Sequence[Key]) -> Work:
         """Compute table partitions from exactly the versions of the inputs; nothing becomes visible by it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 from deltalake.transaction import AddAction
@@ -43,6 +44,7 @@ class Computed:
         inputs: the versions that they were computed from.
         held: by table partition that stays as it was, the rules that it would have broken.
         warnings: by table partition that is published, rules that it breaks and that only warn.
+        told: by the engine, of its work.
     """
 
     rows: dict[Key, int]
@@ -51,10 +53,13 @@ class Computed:
     inputs: dict[str, int]
     held: Mapping[Key, Sequence[Finding]] = field(default_factory=dict)
     warnings: Mapping[Key, Sequence[Finding]] = field(default_factory=dict)
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 class LocalEngine:
     """DuckDB in this process, over a bounded number of rows at a time."""
+
+    name = "local"
 
     def compute(self, inputs: Inputs, gold: Table, keys: Sequence[Key]) -> Work:  # noqa: ARG002 it writes nothing ahead
         def rows(portion: Sequence[Key]) -> Rows:
@@ -144,6 +149,7 @@ def compute(
             inputs={table.spec.name: table.version for table in inputs.found()},
             held=verdict.broken,
             warnings=verdict.warnings,
+            told=work.told,
         )
 
 

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -28,8 +28,8 @@ from dagster_project.spark.order import Order, Schemes, order_mart
 
 # Rows that are looked at here at a time, as of the local engine; the job itself has no such bound.
 _ROWS = 1_000_000
-# Starts a job with the URI of an order, and comes back when the job has ended; raises if it has failed.
-Launch = Callable[[str, Order], None]
+# Starts a job with the URI of an order, and comes back with what is told of it when it has ended; raises if it has failed.
+Launch = Callable[[str, Order], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +37,18 @@ class SparkEngine:
     """Computes a mart by one job, however much that is.
 
     Attributes:
+        name: `spark` of one's own, `glue` or `emr`.
         schemes: how the cluster names file systems, where that is not as the lake does.
     """
 
     launch: Launch
+    name: str = "spark"
     schemes: Schemes = field(default_factory=dict)
 
     def compute(self, inputs: Inputs, gold: Table, keys: Sequence[Key]) -> Work:
         if not keys:
             return Work(portions=[], rows=_nothing)
-        files = self._made(inputs, gold, keys)
+        files, told = self._made(inputs, gold, keys)
         refuse_strays(inputs.mart, files, keys)
 
         def rows(portion: Sequence[Key]) -> Rows:
@@ -56,15 +58,19 @@ class SparkEngine:
             read = sum(inputs.read(group)[1] for group in alone(inputs.mart, portion))
             return Rows(frame=held_to_contract(inputs.mart, frame), read=read, files=own)
 
-        return Work(portions=_portions(keys, {key: sum(n for _, n in own) for key, own in files.items()}), rows=rows)
+        return Work(
+            portions=_portions(keys, {key: sum(n for _, n in own) for key, own in files.items()}), rows=rows, told=told
+        )
 
-    def _made(self, inputs: Inputs, gold: Table, keys: Sequence[Key]) -> dict[Key, list[tuple[AddAction, int]]]:
-        """By table partition, the files that a job has written, and how many rows they have."""
+    def _made(
+        self, inputs: Inputs, gold: Table, keys: Sequence[Key]
+    ) -> tuple[dict[Key, list[tuple[AddAction, int]]], Mapping[str, Any]]:
+        """By table partition, the files that a job has written, and how many rows they have; and what is told of the job."""
         staged = f"spark-{uuid.uuid4().hex}"
         order = order_mart(inputs, gold, keys, staged=staged, schemes=self.schemes)
         folder = f"{gold.uri}/{staged}"
         gold.filesystem.pipe_file(f"{folder}/order.json", json.dumps(order.to_json()).encode())
-        self.launch(f"{order.output}/order.json", order)
+        told = self.launch(f"{order.output}/order.json", order)
         manifest = _manifest(gold, folder)
         if manifest["refused"] is not None:
             raise refuse(inputs.mart, manifest["refused"], "SQL that runs in Spark as it does in DuckDB")
@@ -73,7 +79,7 @@ class SparkEngine:
             date, region = (file["values"].get(name) for name in specs.KEYS)
             key = Key(None if date is None else dt.date.fromisoformat(date), region)
             found.setdefault(key, []).append((_action(f"{staged}/{file['path']}", file), file["rows"]))
-        return found
+        return found, told
 
 
 def _nothing(_: Sequence[Key]) -> Rows:

@@ -1,7 +1,7 @@
 """What runs on the cluster: it carries out one order, and knows nothing of the platform but that.
 
-Needs PySpark and nothing else, so that one file is all that EMR, Glue or any other Spark has to be given; with dagster-pipes
-beside it, the run in Dagster sees what it logs and reports. An order is a JSON document; what was done is another one,
+Needs PySpark, and dagster-pipes, which is one file: so these two are all that EMR, Glue or any other Spark has to be given, and
+the run in Dagster sees what the job logs and reports. An order is a JSON document; what was done is another one,
 `manifest`, beside the files. Nothing that it writes is part of a table before the platform has committed it.
 """
 # pyright: reportMissingImports=false, reportUnknownParameterType=false, reportUnknownArgumentType=false
@@ -10,18 +10,21 @@ beside it, the run in Dagster sees what it logs and reports. An order is a JSON 
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
+import dagster_pipes
 from pyspark.errors import AnalysisException, ArithmeticException, NumberFormatException, ParseException
 from pyspark.sql import SparkSession, types
 from pyspark.sql import functions as F  # noqa: N812 the name that everybody knows it by
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from pyspark.sql import DataFrame
 
 # Set for each session, whatever the cluster's own defaults are: results must not depend on them.
@@ -39,18 +42,24 @@ SETTINGS = {
 }
 # As the platform's own files.
 _FILE_ROWS = 500_000
+# A job that takes an hour fills no screen.
+_TELL_S = 10
 _REFUSED = (AnalysisException, ArithmeticException, NumberFormatException, ParseException)
 _ILLEGAL = frozenset(' "%<>[]\\^`{|}?#')
 _PATH, _VALUES = "_file_path", "_file_values"
 
 
 def main(uri: str) -> None:
-    spark = SparkSession.builder.getOrCreate()
-    with _pipes() as pipes:
-        manifest = carry_out(spark, read_order(spark, uri), log=pipes.log.info)
-        if manifest["refused"] is None:
-            pipes.report_custom_message({"rows": manifest["rows"], "files": len(manifest["files"])})
-    spark.stop()
+    with _pipes() as pipes, SparkSession.builder.getOrCreate() as spark:
+        pipes.log.info(f"{spark.sparkContext.applicationId} on {spark.sparkContext.master}, Spark {spark.version}")
+        with _progress(spark, pipes.log.info):
+            manifest = carry_out(spark, read_order(spark, uri), log=pipes.log.info)
+        told = {
+            "application": spark.sparkContext.applicationId,
+            "version": spark.version,
+            "files": len(manifest["files"]),
+        }
+        pipes.report_custom_message(told | {name: manifest[name] for name in ("rows", "seconds")})
 
 
 def read_order(spark: SparkSession, uri: str) -> dict[str, Any]:
@@ -169,25 +178,38 @@ def _described(
 
 
 def _pipes() -> Any:
-    """The run in Dagster that has launched this job; a stand-in where there is none."""
+    """The run in Dagster that has launched this job."""
+    here, glue = dagster_pipes.PipesEnvVarParamsLoader(), dagster_pipes.PipesCliArgsParamsLoader()
+    loader = glue if glue.is_dagster_pipes_process() else here
+    # EMR writes a cluster's output to S3 minutes later, so there the job does it itself.
+    told_by_s3 = loader.is_dagster_pipes_process() and "bucket" in loader.load_messages_params()
+    return dagster_pipes.open_dagster_pipes(params_loader=loader, message_writer=_s3() if told_by_s3 else None)
+
+
+def _s3() -> dagster_pipes.PipesS3MessageWriter:
+    import boto3  # noqa: PLC0415 EMR's clusters have it, others need not
+
+    return dagster_pipes.PipesS3MessageWriter(boto3.client("s3"))
+
+
+@contextmanager
+def _progress(spark: SparkSession, log: Any) -> Generator[None]:
+    """Tell how many tasks of the stages at work are done, now and then."""
+    tracker, done = spark.sparkContext.statusTracker(), Event()
+
+    def tell() -> None:
+        while not done.wait(_TELL_S):
+            for stage in map(tracker.getStageInfo, tracker.getActiveStageIds()):
+                if stage is not None:
+                    log(f"stage {stage.stageId}: {stage.numCompletedTasks} of {stage.numTasks} tasks are done")
+
+    teller = Thread(target=tell, daemon=True)
+    teller.start()
     try:
-        import dagster_pipes  # noqa: PLC0415 the cluster need not have it
-    except ImportError:
-        return nullcontext(_Alone())
-    # The second is Glue's way.
-    for loader in (dagster_pipes.PipesEnvVarParamsLoader(), dagster_pipes.PipesCliArgsParamsLoader()):
-        if loader.is_dagster_pipes_process():
-            return dagster_pipes.open_dagster_pipes(params_loader=loader)
-    return nullcontext(_Alone())
-
-
-class _Alone:
-    """What a job reports to where nobody listens."""
-
-    log = logging.getLogger("job")
-
-    def report_custom_message(self, payload: dict[str, Any]) -> None:
-        self.log.info("%s", payload)
+        yield
+    finally:
+        done.set()
+        teller.join()
 
 
 if __name__ == "__main__":

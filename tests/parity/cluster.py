@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
@@ -52,9 +53,15 @@ def lake(tmp_path: Path, catalog: Catalog) -> Lake:
 
 
 @pytest.fixture
+def instance() -> Generator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
 def run(
-    lake: Lake, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Generator[Callable[[], dg.ExecuteInProcessResult]]:
+    lake: Lake, cluster: Cluster, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], dg.ExecuteInProcessResult]:
     """Runs Silver and the mart of one table partition, as the sensor would have it."""
     for name, value in cluster.environment.items():
         monkeypatch.setenv(name, value)
@@ -62,8 +69,7 @@ def run(
         home=tmp_path, project=REPOSITORY, lake_uri=lake.storage.uri, bootstrap_servers="", spark=cluster.master
     )
     job = build(lake.catalog, settings).resolve_job_def("refine_readings")
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield lambda: job.execute_in_process(instance=instance, partition_key=partition_name(_EU), raise_on_error=False)
+    return lambda: job.execute_in_process(instance=instance, partition_key=partition_name(_EU), raise_on_error=False)
 
 
 def totals(lake: Lake) -> list[tuple[object, ...]]:
@@ -73,13 +79,20 @@ def totals(lake: Lake) -> list[tuple[object, ...]]:
 
 @pytest.mark.timeout(900)
 def test_the_run_computes_on_the_cluster_and_tells_of_it(
-    lake: Lake, run: Callable[[], dg.ExecuteInProcessResult]
+    lake: Lake, run: Callable[[], dg.ExecuteInProcessResult], instance: dg.DagsterInstance
 ) -> None:
     done = run()
     assert done.success
     assert totals(lake) == [("eu", 2, 3)]
     (told,) = done.asset_materializations_for_node("gold__levels")
     assert told.metadata["engine"].value == "spark"
+    # What the job says of itself, by way of Pipes.
+    assert str(told.metadata["spark/application"].value).startswith("app-"), (
+        "a standalone cluster names its applications so"
+    )
+    assert (told.metadata["spark/rows"].value, told.metadata["spark/files"].value) == (1, 1)
+    logged = [entry.user_message for entry in instance.all_logs(done.run_id)]
+    assert any("1 files to read" in line for line in logged), "the job's log is in the run's"
     # The files are the job's own, below the table.
     assert lake.gold.files()["path"].str.starts_with("spark-").all()
     version = lake.gold.version
@@ -121,18 +134,26 @@ def test_a_process_that_is_killed_amid_a_job_changes_nothing_of_the_result(
 
 
 def _victims(victim: str, cluster: Cluster) -> list[psutil.Process]:
-    if victim == "executor":
-        found = [child for worker in cluster.workers for child in psutil.Process(worker.pid).children(recursive=True)]
-        return [process for process in found if "CoarseGrainedExecutorBackend" in " ".join(process.cmdline())][:1]
-    found = psutil.Process().children(recursive=True)
-    return [process for process in found if "SparkSubmit" in " ".join(process.cmdline())]
+    if victim == "driver":
+        return _children(psutil.Process(), "SparkSubmit")
+    return [found for worker in cluster.workers for found in _children(psutil.Process(worker.pid), "CoarseGrained")][:1]
 
 
-def test_a_mart_for_spark_says_what_is_missing_where_there_is_no_cluster(lake: Lake, tmp_path: Path) -> None:
+def _children(parent: psutil.Process, name: str) -> list[psutil.Process]:
+    found: list[psutil.Process] = []
+    for child in parent.children(recursive=True):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            if name in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
+def test_a_mart_for_spark_says_what_is_missing_where_there_is_no_cluster(
+    lake: Lake, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
     settings = Settings(home=tmp_path, project=REPOSITORY, lake_uri=lake.storage.uri, bootstrap_servers="")
     job = build(lake.catalog, settings).resolve_job_def("refine_readings")
-    with dg.DagsterInstance.ephemeral() as instance:
-        done = job.execute_in_process(instance=instance, partition_key=partition_name(_EU), raise_on_error=False)
+    done = job.execute_in_process(instance=instance, partition_key=partition_name(_EU), raise_on_error=False)
     assert not done.success
     (failure,) = done.failure_data_for_node("gold__levels").error.message.splitlines()[:1]  # pyright: ignore[reportOptionalMemberAccess]
     assert "LAKEHOUSE_SPARK is not set" in failure

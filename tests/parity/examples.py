@@ -2,7 +2,7 @@
 
     make parity
 
-What is in no example is refused when the contract is loaded (`contract/translation.py`).
+What is in no example is refused when the contract is loaded (`contract/portable.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ import duckdb
 import polars as pl
 import pytest
 
-from dagster_project.contract.translation import KNOWN, translate
+from dagster_project.contract.model import HotKeys
+from dagster_project.contract.portable import KNOWN
+from dagster_project.contract.salting import Hot
+from dagster_project.contract.translation import translate
 from dagster_project.refine.macros import MACROS
 from tests.parity.session import Session
 
@@ -33,6 +36,7 @@ _COLUMNS = {
     "flag": "BOOLEAN",
     "items": "STRUCT(q INTEGER, p DECIMAL(18, 2))[]",
 }
+_SCHEMA = {"silver": {"t": _COLUMNS}}
 # Of everything a null, an edge and what is usual: before 1970, on a leap day, at the ends of ISO years, beyond ASCII and the BMP.
 _ROWS = [
     "(1, 'a', 1, 1, 0.5, 1.25, 'Ärger', '2026-01-01 00:00:00+00', '2026-01-01', true, [{'q': 1, 'p': 1.10}, {'q': 2, 'p': 2.20}])",
@@ -112,7 +116,37 @@ def test_both_engines_answer_the_same(
     name: str, session: Session, database: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     sql = {**_EXAMPLES, **_CONSTRUCTS}[name]
-    spark = translate(sql, {"silver": {"t": _COLUMNS}})
+    assert_both(sql, translate(sql, _SCHEMA), session, database, tmp_path)
+
+
+# Group a has three rows of six; what is joined with it has two rows of it, one of b and one of none.
+_JOINED = "SELECT t.id, t.g, o.name FROM silver.t AS t {} (VALUES ('a', 'x'), ('a', 'y'), ('b', 'z'), ('c', 'w')) AS o (k, name) ON o.k = t.g"
+_JOINS = {
+    "inner": (_JOINED.format("JOIN"), True),
+    "left": (_JOINED.format("LEFT JOIN"), True),
+    "with itself": (
+        "SELECT t.id, o.id AS b FROM silver.t AS t LEFT JOIN silver.t AS o ON t.g = o.g AND o.id > t.id",
+        True,
+    ),
+    # Rows of the other side that find none would be there once for each salt.
+    "right": (_JOINED.format("RIGHT JOIN"), False),
+    "full": (_JOINED.format("FULL JOIN"), False),
+}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", _JOINS)
+def test_a_join_by_a_hot_key_answers_the_same_with_a_salt(
+    name: str, session: Session, database: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    sql, salts = _JOINS[name]
+    hot = {"silver.t": Hot(keys=HotKeys(column="g", values=("a", "it's"), salts=3), row=("id",))}
+    spark = translate(sql, _SCHEMA, hot)
+    assert ("SEQUENCE(0, 2)" in spark) == salts
+    assert_both(sql, spark, session, database, tmp_path)
+
+
+def assert_both(sql: str, spark: str, session: Session, database: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     table, answer = tmp_path / "t.parquet", tmp_path / "answer"
     database.sql("FROM silver.t").pl().write_parquet(table)
     session.ask({"table": str(table), "sql": spark, "answer": str(answer)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +25,9 @@ class Session:
     process: subprocess.Popen[str]
     seconds: list[float] = field(default_factory=list)
 
-    def __call__(self, uri: str, order: Order) -> None:
+    def __call__(self, uri: str, order: Order) -> Mapping[str, object]:
         self.seconds.append(self.ask({"order": uri})["done"])
+        return {}
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
         assert self.process.stdin is not None

@@ -26,7 +26,7 @@ class Job:
     ends: bool = False
     orders: list[dict[str, Any]] = field(default_factory=list)
 
-    def __call__(self, uri: str, order: Order) -> None:
+    def __call__(self, uri: str, order: Order) -> Mapping[str, object]:
         self.orders.append(json.loads(Path(uri.removeprefix("file://")).read_text(encoding="utf-8")))
         output = Path(order.output.removeprefix("file://"))
         files: list[dict[str, Any]] = []
@@ -47,3 +47,4 @@ class Job:
             (output / "manifest").mkdir()
             told = {"refused": self.refused, "files": files, "rows": 0, "seconds": 0.0}
             (output / "manifest" / "part-00000.txt").write_text(json.dumps(told) + "\n", encoding="utf-8")
+        return {"application": "none"}
