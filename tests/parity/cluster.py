@@ -103,9 +103,16 @@ def test_the_run_computes_on_the_cluster_and_tells_of_it(
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("victim", ["driver", "executor"])
+@pytest.mark.parametrize(
+    ("victim", "sign"),
+    [
+        pytest.param("driver", "_temporary", id="driver as it writes"),
+        pytest.param("driver", "event_date=*", id="driver that has written all but its manifest"),
+        pytest.param("executor", "_temporary", id="executor as it writes"),
+    ],
+)
 def test_a_process_that_is_killed_amid_a_job_changes_nothing_of_the_result(
-    victim: str, lake: Lake, run: Callable[[], dg.ExecuteInProcessResult], cluster: Cluster
+    victim: str, sign: str, lake: Lake, run: Callable[[], dg.ExecuteInProcessResult], cluster: Cluster
 ) -> None:
     killed = threading.Event()
 
@@ -113,7 +120,7 @@ def test_a_process_that_is_killed_amid_a_job_changes_nothing_of_the_result(
         deadline = time.monotonic() + _PATIENCE_S
         gold = Path(lake.storage.uri) / "gold" / "levels"
         while time.monotonic() < deadline and not killed.is_set():
-            if any(gold.glob("spark-*/0/_temporary")):  # it writes
+            if any(gold.glob(f"spark-*/0/{sign}")):
                 for process in _victims(victim, cluster):
                     process.kill()
                     killed.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from deltalake import DeltaTable
@@ -12,6 +13,7 @@ from deltalake import DeltaTable
 from dagster_project.contract.quality import Bound, TableRule
 from dagster_project.errors import ContractError, EngineError
 from dagster_project.lake.keys import Key
+from dagster_project.lake.table import Table
 from dagster_project.refine.gold import Computed, compute
 from dagster_project.spark.engine import SparkEngine
 from tests.unit.lakes import Lake, reading
@@ -108,6 +110,32 @@ def test_what_breaks_a_rule_is_held_back_whichever_engine_computed_it(filled: La
     (done,) = by(Job(rows={EU: [row(2, 3)], US: [row(1, 5)]}), lake)
     assert set(done.held) == {Key(DAY, "eu")}
     assert totals(lake) == {(DAY, "us", 1, 5)}
+
+
+class _Killed(BaseException):
+    """As `kill -9` does, it lets nobody finish anything."""
+
+
+@pytest.mark.parametrize("committed", [False, True], ids=["before its commit", "after its commit"])
+def test_a_run_that_ends_when_its_job_is_done_is_followed_by_one_that_leaves_each_row_once(
+    committed: bool, filled: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, commit = Job(rows={EU: [row(2, 3)], US: [row(1, 5)]}), Table.commit
+
+    def ending(table: Table, *arguments: Any, **options: Any) -> int:
+        if committed:
+            commit(table, *arguments, **options)
+        raise _Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Table, "commit", ending)
+        with pytest.raises(_Killed):
+            by(job, filled)
+    assert totals(filled) == ({(DAY, "eu", 2, 3), (DAY, "us", 1, 5)} if committed else set())
+    assert len(by(job, filled)) == (0 if committed else 1)
+    assert totals(filled) == {(DAY, "eu", 2, 3), (DAY, "us", 1, 5)}
+    assert sorted(filled.gold.files()["num_records"]) == [1, 1]
+    assert len(job.orders) == (1 if committed else 2)
 
 
 def test_output_is_published_in_portions_of_bounded_size(filled: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
