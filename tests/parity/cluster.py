@@ -5,15 +5,11 @@ make parity
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
-import psutil
 import pytest
 
 from dagster_project.assets.partitions import partition_name
@@ -21,15 +17,12 @@ from dagster_project.contract.loader import load_catalog
 from dagster_project.contract.model import Catalog
 from dagster_project.definitions import build
 from dagster_project.lake.keys import Key
-from dagster_project.lake.vacuum import vacuum
 from dagster_project.settings import REPOSITORY, Settings
 from tests.parity.standalone import Cluster, standalone
 from tests.unit.lakes import CONTRACT, EPOCH, MART, SQL, Lake, reading, write_project
 
 _SPARK = MART.replace("{property: inputs,", "{property: engine, value: spark}\n      - {property: inputs,")
 _EU = Key(EPOCH.date(), "eu")
-# On a busy machine a job takes a minute.
-_PATIENCE_S = 240.0
 
 
 @pytest.fixture(scope="module")
@@ -100,59 +93,6 @@ def test_the_run_computes_on_the_cluster_and_tells_of_it(
     assert totals(lake) == [("eu", 2, 3)]
     assert lake.gold.files()["path"].str.starts_with("spark-").all()
     assert lake.gold.version == version + 1, "only what it was computed from"
-
-
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    ("victim", "sign"),
-    [
-        pytest.param("driver", "_temporary", id="driver as it writes"),
-        pytest.param("driver", "event_date=*", id="driver that has written all but its manifest"),
-        pytest.param("executor", "_temporary", id="executor as it writes"),
-    ],
-)
-def test_a_process_that_is_killed_amid_a_job_changes_nothing_of_the_result(
-    victim: str, sign: str, lake: Lake, run: Callable[[], dg.ExecuteInProcessResult], cluster: Cluster
-) -> None:
-    killed = threading.Event()
-
-    def kill() -> None:
-        deadline = time.monotonic() + _PATIENCE_S
-        gold = Path(lake.storage.uri) / "gold" / "levels"
-        while time.monotonic() < deadline and not killed.is_set():
-            if any(gold.glob(f"spark-*/0/{sign}")):
-                for process in _victims(victim, cluster):
-                    process.kill()
-                    killed.set()
-            time.sleep(0.01)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    done = run()
-    killer.join()
-    assert killed.is_set()
-    assert done.success, "a driver's job is launched again, and an executor's work given to another"
-    assert totals(lake) == [("eu", 2, 3)]
-    assert len(lake.gold.files()) == 1
-    left = set(vacuum(lake.gold, kept_hours=0, rehearse=True))
-    assert not left & set(lake.gold.files()["path"])
-    folders = {path.partition("/")[0] for path in left}
-    assert len(folders) == (2 if victim == "driver" else 1), "what it had written is for the vacuum, orders included"
-
-
-def _victims(victim: str, cluster: Cluster) -> list[psutil.Process]:
-    if victim == "driver":
-        return _children(psutil.Process(), "SparkSubmit")
-    return [found for worker in cluster.workers for found in _children(psutil.Process(worker.pid), "CoarseGrained")][:1]
-
-
-def _children(parent: psutil.Process, name: str) -> list[psutil.Process]:
-    found: list[psutil.Process] = []
-    for child in parent.children(recursive=True):
-        with suppress(psutil.Error):  # it has ended meanwhile
-            if name in " ".join(child.cmdline()):
-                found.append(child)
-    return found
 
 
 def test_a_mart_for_spark_says_what_is_missing_where_there_is_no_cluster(

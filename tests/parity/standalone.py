@@ -31,7 +31,6 @@ class Cluster:
 
     master: str
     environment: dict[str, str]
-    workers: tuple[subprocess.Popen[bytes], ...]
 
 
 @contextmanager
@@ -73,7 +72,7 @@ def standalone(folder: Path, *, workers: int = 2) -> Generator[Cluster]:
             of_worker = ("--host", "127.0.0.1", "--webui-port", "0", "-c", "1", "-m", "1g", master)
             start(f"worker-{number}", f"{_DEPLOY}.worker.Worker", *of_worker)
         _await(f"http://127.0.0.1:{page}/json/", workers)
-        yield Cluster(master=master, environment=environment, workers=tuple(started[1:]))
+        yield Cluster(master=master, environment=environment)
     finally:
         for process in reversed(started):
             process.terminate()
