@@ -32,6 +32,13 @@ _TRICKLE_BYTES = 1 << 20
 _MOST_BYTES = 256 << 20
 # A backlog of so many batches takes some seconds, and is no reason to hold more of it in memory at a time.
 _PATIENCE = 4
+# What a broker that has just started says of a group; it takes over its work within a second or two.
+_NOT_YET_LED = (
+    BrokerError.NOT_COORDINATOR,
+    BrokerError.COORDINATOR_NOT_AVAILABLE,
+    BrokerError.COORDINATOR_LOAD_IN_PROGRESS,
+)
+_AGAIN_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,16 +205,27 @@ def publish_offsets(*, bootstrap_servers: str, topic: str, offsets: Mapping[int,
     """
     what = f"commit offsets of consumer group {group!r}"
     places = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
-    try:
-        # Not by a consumer: one that lacks the right to the group looks for its coordinator for a minute.
-        admin = admin_client(bootstrap_servers)  # what it was asked for ends with it
+    # Not by a consumer: one that lacks the right to the group looks for its coordinator for a minute.
+    admin = admin_client(bootstrap_servers)  # what it was asked for ends with it
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
         asked = admin.alter_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group, places)], request_timeout=TIMEOUT_S
         )
-        answered: ConsumerGroupTopicPartitions = answer(asked[group], servers=bootstrap_servers, what=what)
-    except KafkaError as error:
-        return str(error)
-    failed: BrokerError | None = next((place.error for place in answered.topic_partitions or () if place.error), None)
-    if failed is None:
-        return None
-    return str(security.refusal(failed, servers=bootstrap_servers, what=what) or failed.str())
+        try:
+            answered = answer(asked[group], servers=bootstrap_servers, what=what, accept=_NOT_YET_LED)
+        except KafkaError as error:
+            return str(error)
+        failed = None if answered is None else _first_error(answered)
+        if answered is not None and failed is None:
+            return None
+        if (failed is None or failed.code() in _NOT_YET_LED) and time.monotonic() < deadline:
+            time.sleep(_AGAIN_S)
+        elif failed is None:
+            return f"consumer group {group!r} has had no coordinator for {TIMEOUT_S:.0f} s"
+        else:
+            return str(security.refusal(failed, servers=bootstrap_servers, what=what) or failed.str())
+
+
+def _first_error(answered: ConsumerGroupTopicPartitions) -> BrokerError | None:
+    return next((place.error for place in answered.topic_partitions or () if place.error), None)

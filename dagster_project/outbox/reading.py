@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from operator import methodcaller
 
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka import KafkaError as BrokerError
@@ -36,6 +37,10 @@ _CONSUMER = {
     "fetch.wait.max.ms": 10,
     "log_level": 0,
 }
+
+# Of a name that is no text the library returns headers and leaves an error behind. Called from C, that is found at once and raised;
+# a call in Python, once the interpreter has specialised it, leaves it to whatever comes next.
+_HEADERS = methodcaller("headers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +97,8 @@ def messages(
 
 def _message(record: Record) -> Message:
     try:
-        headers = record.headers() or []
-    except SystemError:  # what the library makes of a name that is no text
+        headers = _HEADERS(record) or []
+    except SystemError:
         headers = []
     at = dt.datetime.fromtimestamp(record.timestamp()[1] / 1000, dt.UTC)
     return Message(

@@ -243,15 +243,15 @@ def test_a_transaction_that_stays_open_is_told_of(lake: Lake, monkeypatch: pytes
 
 
 def test_records_of_others_hide_no_letter(lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
-    sent = poison(lake, 2)
+    sent = poison(lake, 50)  # the interpreter has seen enough of them to take a shorter way
+    publish_all(lake)
     producer = KafkaProducer(bootstrap_servers=lake.servers)
     for name in ("text", _NoText()):
         producer.send(f"{lake.dataset.topic.name}.dlq", b"{}", headers=[(name, b"")], partition=0).get(PATIENCE)
     producer.close()
-    publish_all(lake)
 
     assert places(read_letters(lake.dataset, bootstrap_servers=lake.servers)) == set(sent)
-    assert "has 2 records that are no letters, the last at 0/1" in caplog.text
+    assert "has 2 records that are no letters" in caplog.text
 
 
 class _NoText(str):
