@@ -172,7 +172,7 @@ def _limits(figures: Figures, prices: Prices) -> Iterator[Limit]:
     yield Limit(
         what=f"one dataset: by midnight an event waits {fresh / 60:g} min for its mart",
         rate=carries(figures, seconds=fresh),
-        change="spread the stream over datasets by a key; or `engine: spark` for Silver and the marts",
+        change="spread the stream over datasets by a key",
     )
     yield Limit(
         what="one dataset: the same, where its mart is on another engine or reads another day",
